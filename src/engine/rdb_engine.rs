@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The replication engine of rdb: what to do next, without doing it.
+//!
+//! Pure decisions: no I/O, no clock, no locks, no allocation on the I/O path and no `unsafe`. The same source is a crate of the
+//! kernel module and an ordinary library on the host, where it is tested.
+
+#![no_std]
+#![forbid(unsafe_code)]
