@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The drbd.conf-style configuration of rdb: parser, checks, option tables.

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! rdbadm administers rdb resources.
+
+fn main() {}
