@@ -7,3 +7,5 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod netlink;
