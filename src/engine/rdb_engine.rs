@@ -9,3 +9,11 @@
 #![forbid(unsafe_code)]
 
 pub mod netlink;
+pub mod options;
+
+#[macro_use]
+mod macros;
+
+pub mod bits;
+pub mod meta;
+pub mod wire;
