@@ -4,16 +4,23 @@
 RDB_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rdb
 export RDB_CACHE
 
+CARGO := scripts/cargo
+TESTBED := $(CARGO) run --release --quiet -p rdb-testbed --bin
+
 .DEFAULT_GOAL := all
-.PHONY: all help setup module module-uml module-debug tools clean
 MAKEFLAGS += --no-print-directory
 
-all: module tools ## Build rdb.ko for Debian's stock kernel, and the tools (the default)
+.PHONY: all help setup module module-uml module-debug tools
+.PHONY: demo test test-unit test-vm test-fast test-debug bench vm kernels lint fmt guests install clean
+
+all: module tools ## Build rdb.ko for Debian's stock kernel, and the tools (what a plain `make` does)
 
 help: ## Show this list
-	@sed -nE 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 16
 
-setup: ## Make the build root and prepare the stock kernel (cached in RDB_CACHE)
+#: Building
+
+setup: ## Make the build root and prepare the stock kernel (cached in RDB_CACHE; RDB_REFRESH=1 looks for a newer one)
 	@scripts/prepare-kernel trixie
 
 # With KDIR the kernel tree and the compilers are the user's own.
@@ -25,16 +32,59 @@ module: setup
 	@scripts/build-module trixie
 endif
 
-module-uml: ## Build rdb.ko for user-mode Linux, building that first if need be
+module-uml: ## Build rdb.ko for user-mode Linux, building that kernel first if need be
 	@scripts/make-kernel uml
 	@scripts/build-module uml
 
-module-debug: ## Build rdb.ko for the KASAN and lockdep kernel, building that first if need be
+module-debug: ## Build rdb.ko for the KASAN and lockdep kernel, building that kernel first if need be
 	@scripts/make-kernel debug
 	@scripts/build-module debug
 
 tools: ## Build rdbadm and rdb-heartbeat
-	cargo build --release --workspace --bins
+	$(CARGO) build --release --workspace --bins
+
+guests: setup ## Make the userland and the disk image of the test machines
+	@scripts/guest-image "$$(scripts/paths trixie RELEASE)"
+
+#: Running
+
+demo: module tools guests ## Play the how-to on two emulated machines: replicate, kill the primary, take over, return
+	$(TESTBED) rdb-demo
+
+vm: module module-uml tools guests ## A shell in a testbed of two connected machines
+	$(TESTBED) rdb-vm
+
+bench: module tools guests ## Measure raw disk, rdb alone, rdb connected and stock drbd, and print the ratios
+	$(TESTBED) rdb-bench
+
+test: test-unit test-vm ## All tests: engine, tools, then the virtual machines
+
+test-unit: ## Tests that need no machine: engine and tools
+	scripts/cargo-test --workspace --exclude rdb-testbed
+
+test-vm: module module-uml tools guests ## Tests in virtual machines
+	scripts/cargo-test -p rdb-testbed --release
+
+test-fast: module-uml tools test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
+	scripts/cargo-test -p rdb-testbed --release uml
+
+test-debug: module-debug ## Load the module into the KASAN and lockdep kernel
+	@scripts/boot-check debug 600
+
+kernels: ## Build for every Rust-enabled Debian kernel that the mirror has, and load the module in each
+	@scripts/check-kernels
+
+#: Keeping it tidy
+
+lint: setup ## Formatting, clippy for host and kernel, checkpatch, shellcheck, YAML
+	@scripts/lint
+
+fmt: ## Format all Rust sources
+	$(CARGO) fmt --all
+	@scripts/in-root -C . rustfmt --edition 2021 src/rdb.rs rust/rdb_kapi.rs rust/rdb_zerocopy.rs
+
+install: ## Install module, tools, man pages and completion (DESTDIR, KVER)
+	@scripts/install
 
 clean: ## Remove what was built in the checkout (the cache stays)
 	rm -rf build target

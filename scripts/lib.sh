@@ -15,7 +15,7 @@ RDB_JOBS=${RDB_JOBS:-$(nproc)}
 export RDB_TOP RDB_CACHE RDB_BUILD RDB_JOBS
 
 # Release of Debian whose stock kernel is the default target, and the pocket that has it.
-RDB_SUITE=trixie
+export RDB_SUITE=trixie
 
 say() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -60,6 +60,7 @@ root_dir() {
 # The Debian mirror this machine's apt uses for the main archive. Never spelled out in these scripts.
 mirror() {
 	local uri
+	# shellcheck disable=SC2016 # apt-get expands it
 	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 		sed -n 's,/debian/*$,/debian,p' | sort -u | head -n 1)
 	[ -n "$uri" ] || die "no Debian mirror in this machine's apt configuration (looked for a repository whose address ends in /debian)"
