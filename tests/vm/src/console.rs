@@ -1,0 +1,79 @@
+//! What a guest's kernel log must not hold.
+
+use std::sync::OnceLock;
+
+use regex::RegexSet;
+
+/// Signs of a kernel in trouble. Each is a regular expression on one line of the console.
+const TROUBLE: &[&str] = &[
+    r"\bBUG\b",
+    r"\bWARNING:",
+    r"\bOops\b",
+    r"\bCall Trace:",
+    r"Kernel panic",
+    r"general protection fault",
+    r"unable to handle (kernel|page fault)",
+    r"possible (circular locking|recursive locking|irq lock inversion|deadlock)",
+    r"suspicious RCU usage",
+    r"bad unlock balance",
+    r"INFO: (task .* blocked for more than|rcu.* detected|lockdep|inconsistent lock state)",
+    r"inconsistent lock state",
+    r"(soft|hard) lockup|self-detected stall",
+    r"rust_kernel: panicked",
+    r"\bKASAN:|\bKFENCE:|\bUBSAN:|\bKCSAN:",
+    r"kmemleak: [0-9]+ new suspected",
+    r"refcount_t: |list_(add|del) corruption|corrupted list",
+    r"scheduling while atomic|sleeping function called",
+    r"Out of memory: Killed process",
+    r"page allocation failure",
+    r"Internal error:|kernel BUG at|Unable to handle",
+];
+
+/// Known noise: a line that looks like trouble and is none, with the reason.
+const NOISE: &[(&str, &str)] = &[
+    (
+        r"Watchdog remote CPU .* read timed out",
+        "TCG's clocks jump when the host is busy; the kernel notes it and goes on",
+    ),
+    (r"clocksource: .*[Ww]atchdog", "the same, seen by the clock source watchdog"),
+    (r"loading out-of-tree module taints kernel", "rdb.ko is out of tree"),
+    (r"module verification failed", "rdb.ko is not signed"),
+];
+
+/// Lines of a console log that mean trouble, but for those that `allowed` matches.
+pub fn troubles(log: &str, allowed: &[regex::Regex]) -> Vec<String> {
+    static SETS: OnceLock<(RegexSet, RegexSet)> = OnceLock::new();
+    let (trouble, noise) = SETS.get_or_init(|| {
+        let set = |patterns: Vec<&str>| RegexSet::new(patterns).unwrap_or_else(|_| RegexSet::empty());
+        (set(TROUBLE.to_vec()), set(NOISE.iter().map(|(pattern, _)| *pattern).collect()))
+    });
+    log.lines()
+        .filter(|line| trouble.is_match(line) && !noise.is_match(line))
+        .filter(|line| !allowed.iter().any(|allowed| allowed.is_match(line)))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pattern_compiles() {
+        for pattern in TROUBLE.iter().chain(NOISE.iter().map(|(pattern, _)| pattern)) {
+            regex::Regex::new(pattern).unwrap();
+        }
+    }
+
+    #[test]
+    fn trouble_is_found_and_noise_is_not() {
+        let log = "[ 1.0] rdb: loading out-of-tree module taints kernel.\n\
+                   [ 1.1] clocksource: timekeeping watchdog on CPU0: WARNING: odd\n\
+                   [ 2.0] BUG: kernel NULL pointer dereference, address: 0\n\
+                   [ 2.1] INFO: task fio:77 blocked for more than 120 seconds.\n\
+                   [ 2.2] rdb r0: DEBUG level set\n";
+        assert_eq!(troubles(log, &[]).len(), 2);
+        let allowed = [regex::Regex::new("NULL pointer").unwrap()];
+        assert_eq!(troubles(log, &allowed).len(), 1);
+    }
+}

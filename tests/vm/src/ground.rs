@@ -1,0 +1,188 @@
+//! The two grounds that a machine can stand on. They differ only in how a machine is started: everything a test
+//! does to it afterwards goes through the same descriptors and signals.
+
+mod qemu;
+mod uml;
+
+use std::{
+    env,
+    fs::File,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cache, disk::Disk, initrd::Initrd, launch::Launch};
+
+/// What a machine stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ground {
+    /// User-mode Linux: the module on our own kernel, run as a process. Boots in under a second.
+    Uml,
+    /// QEMU without hardware help, the stock Debian kernel.
+    Qemu,
+    /// QEMU, our own kernel with KASAN, lockdep and fault injection.
+    Debug,
+}
+
+impl Ground {
+    /// What `RDB_GROUND` says (`uml`, `qemu` or `debug`); UML if it is not set.
+    ///
+    /// # Errors
+    ///
+    /// It says something else.
+    pub fn from_env() -> Result<Self> {
+        match env::var("RDB_GROUND").as_deref() {
+            Err(_) | Ok("uml") => Ok(Self::Uml),
+            Ok("qemu") => Ok(Self::Qemu),
+            Ok("debug") => Ok(Self::Debug),
+            Ok(other) => bail!("RDB_GROUND is '{other}': expected uml, qemu or debug"),
+        }
+    }
+
+    /// Kernel, modules and products of this ground.
+    ///
+    /// # Errors
+    ///
+    /// They were not made yet.
+    pub fn kernel(self) -> Result<Kernel> {
+        let folder = cache::cache().join("kernel");
+        let own = |kind: &str| -> Result<PathBuf> {
+            let current = cache::existing(folder.join(format!("{kind}.current")), "test kernel")?;
+            let text = std::fs::read_to_string(current)?;
+            Ok(folder.join(text.split_whitespace().next().unwrap_or_default()))
+        };
+        let (image, modules, kind) = match self {
+            Self::Qemu => {
+                let tree = folder.join(cache::stock_release()?);
+                (tree.join("vmlinuz"), tree.join("modules"), "stock")
+            }
+            Self::Uml => {
+                let out = own("uml")?;
+                (out.join("linux"), out.join("modules"), "uml")
+            }
+            Self::Debug => {
+                let out = own("debug")?;
+                (out.join("arch/x86/boot/bzImage"), out.join("modules"), "debug")
+            }
+        };
+        let release = match self {
+            Self::Qemu => cache::stock_release()?,
+            Self::Uml | Self::Debug => only_release(&modules)?,
+        };
+        Ok(Kernel { image: cache::existing(image, "kernel")?, modules, release, kind })
+    }
+
+    /// Name of the device that the first lower disk (`disk` 0) has in the guest.
+    pub fn disk_device(self, disk: usize) -> String {
+        let letter = char::from(b'b' + u8::try_from(disk).unwrap_or(0));
+        match self {
+            Self::Uml => format!("ubd{letter}"),
+            Self::Qemu | Self::Debug => format!("vd{letter}"),
+        }
+    }
+
+    pub(crate) fn settings(self) -> &'static str {
+        match self {
+            Self::Uml => "RDB_ROOT=/dev/ubda\nRDB_AGENT=ttyS0\n",
+            Self::Qemu | Self::Debug => "RDB_ROOT=/dev/vda\nRDB_AGENT=port:rdb.agent\n",
+        }
+    }
+
+    /// Modules that the guest's init loads.
+    pub(crate) fn modules(self) -> &'static str {
+        match self {
+            Self::Uml => "",
+            Self::Qemu => "virtio_net loop",
+            Self::Debug => "",
+        }
+    }
+
+    pub(crate) fn initrd(self, kernel: &Kernel, module: Option<&Path>) -> Result<Initrd> {
+        let mut initrd = Initrd::base()?;
+        if self == Self::Qemu {
+            let drivers = kernel.modules.join("lib/modules").join(&kernel.release).join("kernel/drivers");
+            initrd.boot_module(0, &drivers.join("block/virtio_blk.ko"))?;
+        }
+        // The guests' disk image has the stock kernel's modules, not those of our own kernels.
+        let whole = self != Self::Qemu;
+        initrd.inject_module(module, &kernel.release, &kernel.modules, whole)?;
+        Ok(initrd)
+    }
+
+    /// Makes the machine's own layer over the shared disk image.
+    pub(crate) fn prepare_root(self, folder: &Path) -> Result<()> {
+        match self {
+            // UML makes its layer itself.
+            Self::Uml => Ok(()),
+            Self::Qemu | Self::Debug => qemu::prepare_root(folder),
+        }
+    }
+
+    pub(crate) fn launch(self, plan: Plan<'_>) -> Result<Launch> {
+        match self {
+            Self::Uml => uml::launch(plan),
+            Self::Qemu | Self::Debug => qemu::launch(plan),
+        }
+    }
+}
+
+fn only_release(modules: &Path) -> Result<String> {
+    let folder = modules.join("lib/modules");
+    let mut names = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
+    let name = names.next().with_context(|| format!("{}: no modules", folder.display()))??;
+    Ok(name.file_name().to_string_lossy().into_owned())
+}
+
+/// A kernel to boot.
+pub struct Kernel {
+    /// What is booted.
+    pub image: PathBuf,
+    /// Folder with `lib/modules/RELEASE`.
+    pub modules: PathBuf,
+    /// As `uname -r` says.
+    pub release: String,
+    /// Name of its products in the build folder.
+    kind: &'static str,
+}
+
+impl Kernel {
+    /// The module under test, built for this kernel.
+    ///
+    /// # Errors
+    ///
+    /// It was not built.
+    pub fn module(&self) -> Result<PathBuf> {
+        let build = cache::build();
+        let by_kind = build.join(self.kind).join("rdb.ko");
+        let by_release = build.join(&self.release).join("rdb.ko");
+        if by_release.exists() {
+            return Ok(by_release);
+        }
+        cache::existing(by_kind, "module built for this kernel")
+    }
+}
+
+/// All that a ground needs to know to start a machine.
+pub(crate) struct Plan<'a> {
+    pub name: &'a str,
+    pub index: usize,
+    pub kernel: &'a Kernel,
+    pub folder: &'a Path,
+    pub memory_mib: u32,
+    pub processors: u32,
+    pub disks: &'a [Disk],
+    pub console: PathBuf,
+    pub log: File,
+    pub agent: OwnedFd,
+    pub qmp: OwnedFd,
+    pub link: OwnedFd,
+    pub shell: Option<OwnedFd>,
+}
+
+/// Numbers under which a machine's process finds its descriptors.
+const AGENT_FD: i32 = 20;
+const QMP_FD: i32 = 21;
+const LINK_FD: i32 = 22;
+const SHELL_FD: i32 = 23;

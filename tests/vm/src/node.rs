@@ -1,0 +1,471 @@
+//! A node: one machine of the testbed, on whatever ground.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use regex::Regex;
+use rustix::process::Signal;
+
+use crate::{
+    agent::{Agent, Background, Output},
+    console,
+    disk::Disk,
+    ground::{Ground, Kernel, Plan},
+    launch::Group,
+    link::Link,
+    qmp::Qmp,
+};
+
+/// Upper bound of a boot. A loaded host may need most of it; an idle one needs seconds.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(300);
+/// Upper bound of a command, unless the caller gives another.
+pub const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+
+/// How a node is made.
+pub(crate) struct NodePlan {
+    pub name: String,
+    pub address: String,
+    pub index: usize,
+    pub ground: Ground,
+    pub memory_mib: u32,
+    pub processors: u32,
+    pub disks: Vec<Disk>,
+    pub shell: bool,
+    pub module: Option<PathBuf>,
+    pub programs: Vec<PathBuf>,
+    /// Scratch folder of this node, on the host.
+    pub folder: PathBuf,
+    /// Folder for its logs, kept after the run.
+    pub logs: PathBuf,
+}
+
+struct Running {
+    group: Group,
+    agent: Arc<Agent>,
+    qmp: Option<Qmp>,
+    shell: Option<UnixStream>,
+}
+
+/// A machine that can be booted, commanded, frozen and killed.
+pub struct Node {
+    plan: NodePlan,
+    kernel: Kernel,
+    link: Arc<Link>,
+    running: Mutex<Option<Running>>,
+    allowed: Mutex<Vec<Regex>>,
+    begin: Instant,
+}
+
+impl Node {
+    pub(crate) fn create(plan: NodePlan, link: Arc<Link>) -> Result<Self> {
+        let kernel = plan.ground.kernel()?;
+        fs::create_dir_all(&plan.folder)?;
+        fs::create_dir_all(&plan.logs)?;
+        plan.ground.prepare_root(&plan.folder)?;
+        let mut initrd = plan.ground.initrd(&kernel, plan.module.as_deref())?;
+        for program in &plan.programs {
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            initrd.inject(&format!("usr/local/sbin/{name}"), program)?;
+        }
+        initrd.settings(settings(&plan));
+        initrd.write(&plan.folder.join("initrd"))?;
+        let node = Self {
+            plan,
+            kernel,
+            link,
+            running: Mutex::new(None),
+            allowed: Mutex::new(Vec::new()),
+            begin: Instant::now(),
+        };
+        File::create(node.console_path())?;
+        File::create(node.transcript_path())?;
+        Ok(node)
+    }
+
+    /// Host name.
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// Address on the private link.
+    pub fn address(&self) -> &str {
+        &self.plan.address
+    }
+
+    /// What it stands on.
+    pub fn ground(&self) -> Ground {
+        self.plan.ground
+    }
+
+    /// Kernel it boots.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Its lower disks; number 0 is `/dev/sdb` in the guest, number 1 `/dev/sdc`, and so on.
+    pub fn disks(&self) -> &[Disk] {
+        &self.plan.disks
+    }
+
+    /// Starts the machine and waits until it takes commands. After a death it starts again on the same disks.
+    ///
+    /// # Errors
+    ///
+    /// It already runs, or does not come up within [`BOOT_LIMIT`].
+    pub fn boot(&self) -> Result<()> {
+        let mut running = self.running();
+        if running.is_some() {
+            bail!("{} already runs", self.name());
+        }
+        let (agent, agent_end) = UnixStream::pair()?;
+        let (qmp, qmp_end) = UnixStream::pair()?;
+        let shell = if self.plan.shell { Some(UnixStream::pair()?) } else { None };
+        let (shell, shell_end) = shell.map_or((None, None), |(a, b)| (Some(a), Some(b.into())));
+        let log = self.plan.logs.join(format!("{}-machine.log", self.name()));
+        let launch = self.plan.ground.launch(Plan {
+            name: self.name(),
+            index: self.plan.index,
+            kernel: &self.kernel,
+            folder: &self.plan.folder,
+            memory_mib: self.plan.memory_mib,
+            processors: self.plan.processors,
+            disks: &self.plan.disks,
+            console: self.console_path(),
+            log: OpenOptions::new().create(true).append(true).open(log)?,
+            agent: agent_end.into(),
+            qmp: qmp_end.into(),
+            link: self.link.end(self.plan.index)?,
+            shell: shell_end,
+        })?;
+        let started = Instant::now();
+        let group = launch.start()?;
+        let agent = Agent::connect(agent, BOOT_LIMIT).with_context(|| {
+            format!("{} did not boot; console: {}", self.name(), self.console_path().display())
+        })?;
+        self.note(&format!("booted {} in {:.1} s", agent.kernel(), started.elapsed().as_secs_f64()));
+        let qmp = if self.plan.ground == Ground::Uml { None } else { Some(Qmp::connect(qmp)?) };
+        *running = Some(Running { group, agent, qmp, shell });
+        Ok(())
+    }
+
+    /// True while the machine runs (also while it is frozen).
+    pub fn is_up(&self) -> bool {
+        self.running().as_mut().is_some_and(|running| !running.group.ended())
+    }
+
+    /// Kills the machine: its kernel gets no chance to do anything. What it had written to its disks is there,
+    /// flushed or not (a crash of the system, not of the disks' caches).
+    pub fn kill(&self) {
+        if let Some(mut running) = self.running().take() {
+            running.group.kill();
+            self.note("killed");
+        }
+    }
+
+    /// Shuts the machine down in order: file systems are synced, then it powers off.
+    ///
+    /// # Errors
+    ///
+    /// It does not end.
+    pub fn shut_down(&self) -> Result<()> {
+        self.spawn("sync; echo 1 >/proc/sys/kernel/sysrq; echo u >/proc/sysrq-trigger; busybox poweroff -f")?
+            .wait(COMMAND_LIMIT)
+            .ok();
+        let deadline = Instant::now() + BOOT_LIMIT;
+        while self.is_up() {
+            if Instant::now() > deadline {
+                bail!("{} does not power off", self.name());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.running().take();
+        self.note("shut down");
+        Ok(())
+    }
+
+    /// Kills the machine if it runs and starts it again on the same disks.
+    ///
+    /// # Errors
+    ///
+    /// It does not come up.
+    pub fn reboot(&self) -> Result<()> {
+        self.kill();
+        self.boot()
+    }
+
+    /// Stops the machine in its tracks. Its clocks run on, so that it wakes up late and finds its timers due.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        self.note("frozen");
+    }
+
+    /// Lets a frozen machine go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+        self.note("thawed");
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(running) = self.running().as_ref() {
+            running.group.signal(signal);
+        }
+    }
+
+    /// Does something with the machine's monitor (hot unplug, clocks that stand still), if its ground has one:
+    /// QEMU does, UML does not.
+    ///
+    /// # Errors
+    ///
+    /// The machine is down, or what `work` says.
+    pub fn with_monitor<T>(&self, work: impl FnOnce(&mut Qmp) -> Result<T>) -> Result<Option<T>> {
+        let mut running = self.running();
+        let running = running.as_mut().with_context(|| format!("{} is down", self.name()))?;
+        running.qmp.as_mut().map(work).transpose()
+    }
+
+    /// The terminal of the shell, if the node was made with one.
+    ///
+    /// # Errors
+    ///
+    /// No more descriptors.
+    pub fn shell(&self) -> Result<Option<UnixStream>> {
+        let running = self.running();
+        let shell = running.as_ref().and_then(|running| running.shell.as_ref());
+        Ok(shell.map(UnixStream::try_clone).transpose()?)
+    }
+
+    /// Runs a shell command and waits for its end; whatever its exit code.
+    ///
+    /// # Errors
+    ///
+    /// It does not end within [`COMMAND_LIMIT`], or the machine is gone.
+    pub fn sh(&self, command: &str) -> Result<Output> {
+        self.sh_within(command, COMMAND_LIMIT)
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    ///
+    /// See [`Node::sh`].
+    pub fn sh_within(&self, command: &str, limit: Duration) -> Result<Output> {
+        let output = self
+            .spawn(command)?
+            .wait(limit)
+            .with_context(|| format!("{}: {command}", self.name()))?;
+        self.note(&format!("  code {}: {}", output.code, output.all().trim_end()));
+        Ok(output)
+    }
+
+    /// Runs a shell command that must succeed; its standard output, without the last line's end.
+    ///
+    /// # Errors
+    ///
+    /// Exit code other than 0, and see [`Node::sh`].
+    pub fn run(&self, command: &str) -> Result<String> {
+        let output = self.sh(command)?;
+        if output.code != 0 {
+            bail!("{}: `{command}` ended with code {}:\n{}", self.name(), output.code, output.all());
+        }
+        Ok(output.out().trim_end().to_owned())
+    }
+
+    /// Runs a shell command that must fail; both its streams.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 0, and see [`Node::sh`].
+    pub fn run_fails(&self, command: &str) -> Result<String> {
+        let output = self.sh(command)?;
+        if output.code == 0 {
+            bail!("{}: `{command}` succeeded but must not:\n{}", self.name(), output.all());
+        }
+        Ok(output.all())
+    }
+
+    /// Starts a shell command and leaves it running.
+    ///
+    /// # Errors
+    ///
+    /// The machine is gone.
+    pub fn spawn(&self, command: &str) -> Result<Background> {
+        self.note(&format!("$ {command}"));
+        let agent = self.running().as_ref().map(|running| Arc::clone(&running.agent));
+        let agent = agent.with_context(|| format!("{} is down", self.name()))?;
+        agent.spawn(&["/bin/bash", "-c", command])
+    }
+
+    /// Runs the command every half second until its standard output is accepted.
+    ///
+    /// # Errors
+    ///
+    /// That does not happen within `limit`.
+    pub fn wait_until(&self, command: &str, accept: impl Fn(&Output) -> bool, limit: Duration) -> Result<Output> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let output = self.sh(command)?;
+            if accept(&output) {
+                return Ok(output);
+            }
+            if Instant::now() > deadline {
+                bail!("{}: `{command}` is still not as expected after {limit:?}; last:\n{}", self.name(), output.all());
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Writes a file in the guest and brings it to the guest's disk.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written there.
+    pub fn write_file(&self, path: &str, data: impl AsRef<[u8]>) -> Result<()> {
+        let mut writer = self.spawn(&format!("cat >'{path}' && sync '{path}'"))?;
+        writer.write(data.as_ref())?;
+        writer.close_input()?;
+        let output = writer.wait(COMMAND_LIMIT)?;
+        if output.code != 0 {
+            bail!("{}: cannot write {path}: {}", self.name(), output.all());
+        }
+        Ok(())
+    }
+
+    /// Reads a file of the guest.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read there.
+    pub fn read_file(&self, path: &str) -> Result<Vec<u8>> {
+        let output = self.spawn(&format!("cat '{path}'"))?.wait(COMMAND_LIMIT)?;
+        if output.code != 0 {
+            bail!("{}: cannot read {path}: {}", self.name(), output.err());
+        }
+        Ok(output.stdout)
+    }
+
+    /// Copies a file of the host into the guest, executable bits included.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read here or written there.
+    pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let data = fs::read(from).with_context(|| format!("{}", from.display()))?;
+        self.write_file(to, data)?;
+        let mode = fs::metadata(from)?.permissions().mode() & 0o777;
+        self.run(&format!("chmod {mode:o} '{to}'"))?;
+        Ok(())
+    }
+
+    /// Copies a file of the guest to the host.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read there or written here.
+    pub fn copy_out(&self, from: &str, to: &Path) -> Result<()> {
+        fs::write(to, self.read_file(from)?).with_context(|| format!("{}", to.display()))
+    }
+
+    /// Everything its console has said since the node was made, over all boots.
+    ///
+    /// # Errors
+    ///
+    /// The log cannot be read.
+    pub fn console(&self) -> Result<String> {
+        let path = self.console_path();
+        let bytes = fs::read(&path).with_context(|| format!("{}", path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Waits until a line of the console matches; that line.
+    ///
+    /// # Errors
+    ///
+    /// None does within `limit`.
+    pub fn wait_console(&self, pattern: &str, limit: Duration) -> Result<String> {
+        let wanted = Regex::new(pattern)?;
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(line) = self.console()?.lines().find(|line| wanted.is_match(line)) {
+                return Ok(line.to_owned());
+            }
+            if Instant::now() > deadline {
+                bail!("{}: no line like /{pattern}/ on the console within {limit:?}", self.name());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Lines like this on the console are what the test wants, not trouble.
+    ///
+    /// # Errors
+    ///
+    /// Not a regular expression.
+    pub fn allow_on_console(&self, pattern: &str) -> Result<()> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).push(Regex::new(pattern)?);
+        Ok(())
+    }
+
+    /// Fails if the console shows a kernel in trouble.
+    ///
+    /// # Errors
+    ///
+    /// The lines that show it.
+    pub fn check_console(&self) -> Result<()> {
+        let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = console::troubles(&self.console()?, &allowed);
+        if troubles.is_empty() {
+            return Ok(());
+        }
+        let shown = troubles.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
+        bail!("{}: the kernel is in trouble (whole log in {}):\n{shown}", self.name(), self.console_path().display())
+    }
+
+    /// Where the console log is.
+    pub fn console_path(&self) -> PathBuf {
+        self.plan.logs.join(format!("{}-console.log", self.name()))
+    }
+
+    fn transcript_path(&self) -> PathBuf {
+        self.plan.logs.join(format!("{}-commands.log", self.name()))
+    }
+
+    fn note(&self, text: &str) {
+        if let Ok(mut file) = OpenOptions::new().append(true).open(self.transcript_path()) {
+            let _ = writeln!(file, "[{:8.2}] {text}", self.begin.elapsed().as_secs_f64());
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settings(plan: &NodePlan) -> String {
+    let disks: Vec<String> = plan
+        .disks
+        .iter()
+        .enumerate()
+        .map(|(index, disk)| {
+            let letter = char::from(b'b' + u8::try_from(index).unwrap_or(0));
+            format!("sd{letter}:{}:{}", plan.ground.disk_device(index), disk.spec.block)
+        })
+        .collect();
+    let shell = if plan.shell { "ttyS1" } else { "" };
+    format!(
+        "{}RDB_HOST={}\nRDB_ADDRESS={}\nRDB_MODULES='{}'\nRDB_DISKS='{}'\nRDB_SHELL={shell}\n",
+        plan.ground.settings(),
+        plan.name,
+        plan.address,
+        plan.ground.modules(),
+        disks.join(" ")
+    )
+}
