@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Static inlines and macros of the kernel as functions, for Rust. */
+/*
+ * Static inlines and macros of the kernel as functions, for Rust; and what
+ * touches types that are opaque there. One file for each area, all of them
+ * compiled as one object.
+ */
 
-#include "rdb_helpers.h"
-
-unsigned int rdb_helper_memalloc_noio_save(void)
-{
-	return memalloc_noio_save();
-}
-
-void rdb_helper_memalloc_noio_restore(unsigned int flags)
-{
-	memalloc_noio_restore(flags);
-}
+#include "helpers/block.c"
+#include "helpers/genl.c"
+#include "helpers/misc.c"
+#include "helpers/net.c"
+#include "helpers/sync.c"
