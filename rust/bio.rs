@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A request from above.
+
+use crate::bdev::LowerDevice;
+use crate::bindings;
+use crate::buf::IoBuf;
+use crate::disk::Common;
+use crate::lower::{self, IoFlags, LowerDone};
+use crate::status::Status;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+/// What a request asks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// Data from the device.
+    Read,
+    /// Data to the device; may ask for a flush before (`is_preflush`) and for stable storage (`is_fua`).
+    Write,
+    /// No data: what was answered before must be on stable storage.
+    Flush,
+    /// The range is not needed any more; no data.
+    Discard,
+    /// The range shall read as zeroes; no data.
+    WriteZeroes,
+    /// Something else, by the kernel's number. Answer it with [`Status::NOTSUPP`].
+    Other(u8),
+}
+
+/// Flags of a clone made by [`Bio::submit_clone`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum CloneFlags {
+    /// As the request has them.
+    Keep,
+    /// These, instead of what the request says of FUA, PREFLUSH, SYNC and META.
+    Set(IoFlags),
+}
+
+/// A request from a file system or a program: a `struct bio` that this driver has to answer.
+///
+/// States:
+///
+/// 1. *Owned*: `BioDriver::submit` got the value; the driver may park it anywhere.
+/// 2. *Owned, with clones in flight*: each clone holds a share of the bio (`bio_inc_remaining`).
+/// 3. *Answered*: [`complete`](Self::complete) took the value. Who submitted it learns when the last clone ended, too, so
+///    that the memory stays valid for clones.
+///
+/// A `Bio` is answered exactly once: dropping it answers with an error and a warning, since that is a bug.
+/// `Option<Bio>` needs no more room than `Bio`.
+///
+/// # Invariants
+///
+/// `raw` is a bio of one of our disks, submitted and not answered, counted in the disk's `in_flight`; the value holds one
+/// share of it. `started` is what `bio_start_io_acct` returned.
+pub struct Bio {
+    raw: NonNull<bindings::bio>,
+    started: c_ulong,
+}
+
+// SAFETY: A bio belongs to its driver, in whichever thread.
+unsafe impl Send for Bio {}
+// SAFETY: What `&Bio` offers only reads the bio, or changes atomics of it.
+unsafe impl Sync for Bio {}
+
+impl Bio {
+    /// Take over a bio.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must have come to the `submit_bio` callback of a [`Disk`](crate::disk::Disk), and be the caller's, who has
+    /// counted it in the disk's `in_flight`.
+    pub(crate) unsafe fn new(raw: NonNull<bindings::bio>) -> Self {
+        // SAFETY: The caller guarantees that the bio is valid.
+        let started = unsafe { bindings::bio_start_io_acct(raw.as_ptr()) };
+        Bio { raw, started }
+    }
+
+    fn bio(&self) -> &bindings::bio {
+        // SAFETY: By the type invariant. What others may change meanwhile are its atomic counters, which are not read.
+        unsafe { self.raw.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut bindings::bio {
+        self.raw.as_ptr()
+    }
+
+    fn has(&self, flag: bindings::blk_opf_t) -> bool {
+        self.bio().bi_opf & flag != 0
+    }
+
+    /// What is asked for. Any context, as all the following that only look.
+    pub fn op(&self) -> Op {
+        let op = self.bio().bi_opf & bindings::REQ_OP_MASK;
+        match op {
+            bindings::req_op_REQ_OP_READ => Op::Read,
+            bindings::req_op_REQ_OP_WRITE if self.is_empty() => Op::Flush,
+            bindings::req_op_REQ_OP_WRITE => Op::Write,
+            bindings::req_op_REQ_OP_FLUSH => Op::Flush,
+            bindings::req_op_REQ_OP_DISCARD => Op::Discard,
+            bindings::req_op_REQ_OP_WRITE_ZEROES => Op::WriteZeroes,
+            // REQ_OP_MASK is 8 bits wide.
+            other => Op::Other(u8::try_from(other).unwrap_or(u8::MAX)),
+        }
+    }
+
+    /// First sector (512 bytes each) on the disk.
+    pub fn sector(&self) -> u64 {
+        self.bio().bi_iter.bi_sector
+    }
+
+    /// Length in bytes, also of requests without data; 0 for [`Op::Flush`].
+    pub fn len(&self) -> u32 {
+        self.bio().bi_iter.bi_size
+    }
+
+    /// Whether the length is 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the data must be on stable storage before the answer.
+    pub fn is_fua(&self) -> bool {
+        self.has(bindings::REQ_FUA)
+    }
+
+    /// Whether what was answered before must be on stable storage before this is done.
+    pub fn is_preflush(&self) -> bool {
+        self.has(bindings::REQ_PREFLUSH) || self.op() == Op::Flush
+    }
+
+    /// Whether somebody waits for the answer.
+    pub fn is_sync(&self) -> bool {
+        self.has(bindings::REQ_SYNC)
+    }
+
+    /// Whether this is read-ahead, which may fail without harm.
+    pub fn is_rahead(&self) -> bool {
+        self.has(bindings::REQ_RAHEAD)
+    }
+
+    /// Whether zeroes must be written so that their space stays allocated.
+    pub fn is_nounmap(&self) -> bool {
+        self.has(bindings::REQ_NOUNMAP)
+    }
+
+    /// Whether this is metadata of the file system.
+    pub fn is_meta(&self) -> bool {
+        self.has(bindings::REQ_META)
+    }
+
+    /// Answer the request. Any context.
+    pub fn complete(self, status: Status) {
+        ManuallyDrop::new(self).end(status);
+    }
+
+    /// To be called once, as the last use of the value.
+    fn end(&self, status: Status) {
+        let bio = self.raw.as_ptr();
+        // SAFETY: By the type invariant. The disk outlives the call, since it waits for `in_flight`; the bio may be gone
+        // after bio_endio().
+        unsafe {
+            let common = Common::of(bio);
+            (*bio).bi_status = status.as_raw();
+            bindings::bio_end_io_acct_remapped(bio, self.started, (*bio).bi_bdev);
+            bindings::bio_endio(bio);
+            common.as_ref().in_flight.put();
+        }
+    }
+
+    /// Pass the request on to the lower device, at the same place, and have `done` called when that has ended.
+    ///
+    /// Sleeps for memory, without starting other I/O; there is some in the end. Any number of clones may be made. The
+    /// request may be completed before they end.
+    pub fn submit_clone(
+        &self,
+        lower: &LowerDevice,
+        flags: CloneFlags,
+        cookie: u64,
+        done: Arc<dyn LowerDone>,
+    ) {
+        let bio = self.raw.as_ptr();
+        // SAFETY: By the type invariant, and the lower device is open. The share taken by bio_inc_remaining() keeps the memory
+        // of the bio valid until the clone has ended, which gives it back.
+        unsafe {
+            let clone = bindings::bio_alloc_clone(
+                lower.as_ptr(),
+                bio,
+                bindings::GFP_NOIO,
+                lower.bio_set(),
+            );
+            if clone.is_null() {
+                // Only if the request has an encryption context or integrity data that cannot be copied.
+                return done.lower_done(cookie, Status::RESOURCE, None);
+            }
+            // Those who asked not to wait have waited already.
+            let mut opf = (*clone).bi_opf & !(bindings::REQ_NOWAIT | bindings::REQ_POLLED);
+            if let CloneFlags::Set(flags) = flags {
+                opf = (opf & !IoFlags::MASK) | flags.as_raw();
+            }
+            (*clone).bi_opf = opf;
+            bindings::bio_inc_remaining(bio);
+            lower::submit(clone, lower, cookie, done, None, Some(self.raw));
+        }
+    }
+
+    /// Copy `out.len()` bytes of the request's data from `offset` on. `EINVAL`: there are not that many.
+    pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result {
+        // SAFETY: By the type invariant; `out` is valid for its length. The data may be changed by its owner meanwhile, but
+        // C copies them.
+        let done = unsafe {
+            bindings::bio_copy_out(self.as_ptr(), offset, out.as_mut_ptr().cast(), out.len())
+        };
+        if done == out.len() {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// Copy `src` to `offset` of the memory of a read request. `EINVAL`: it does not fit, or this is no read.
+    pub fn copy_from(&mut self, offset: usize, src: &[u8]) -> Result {
+        if self.op() != Op::Read {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the type invariant; `src` is valid for its length. A read request's memory is there to be written.
+        let done = unsafe {
+            bindings::bio_copy_in(self.as_ptr(), offset, src.as_ptr().cast(), src.len())
+        };
+        if done == src.len() {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    /// Copy the first `buf.len()` bytes of the request's data. `EINVAL`: there are not that many.
+    pub fn copy_to_buf(&self, buf: &mut IoBuf) -> Result {
+        let mut offset = 0;
+        let mut result = Ok(());
+        buf.for_each_chunk_mut(|chunk| {
+            if result.is_ok() {
+                result = self.copy_to(offset, chunk);
+            }
+            offset += chunk.len();
+        });
+        result
+    }
+
+    /// Copy `buf` to the memory of a read request, from its start. `EINVAL`: it does not fit, or this is no read.
+    pub fn copy_from_buf(&mut self, buf: &IoBuf) -> Result {
+        let mut offset = 0;
+        for chunk in buf.chunks() {
+            self.copy_from(offset, chunk)?;
+            offset += chunk.len();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Bio {
+    fn drop(&mut self) {
+        pr_warn!("a request was dropped unanswered: {:?}\n", self);
+        self.end(Status::IOERR);
+    }
+}
+
+impl core::fmt::Debug for Bio {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?} {}+{}", self.op(), self.sector(), self.len() / 512)
+    }
+}
+
+const _: () =
+    assert!(core::mem::size_of::<Option<Bio>>() == 2 * core::mem::size_of::<usize>());
