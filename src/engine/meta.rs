@@ -2,21 +2,24 @@
 
 //! The metadata on disk ("v08"): where they lie and what their bytes mean.
 //!
-//! Pure functions and types over blocks of 4096 bytes that the caller reads and writes; nothing here allocates.
+//! Pure functions and types over blocks of 4096 bytes that the caller reads and writes; nothing
+//! here allocates.
 //!
 //! * [`Layout`]: where superblock, activity log and bitmap lie on a device, for each [`Placement`].
 //! * [`Superblock`]: the 96 bytes that say what the disk is; [`MetaFlags`].
 //! * [`log`]: transaction blocks of the activity log, and its replay after a crash.
-//! * [`create`]: what an empty disk gets; the caller writes it in the order that [`Created`] documents.
+//! * [`create`]: what an empty disk gets; the caller writes it in the order that [`Created`]
+//!   documents.
 //! * [`probe`]: what else a device seems to hold.
 //!
 //! The bitmap itself is [`crate::bits`] over little-endian words ([`crate::bits::DiskBits`]).
 //!
-//! To attach, read the block at [`Placement::superblock_sector`], decode it with [`Superblock::decode`], and
-//! ask [`Superblock::layout`] where the rest is. If [`Superblock::needs_log_replay`], replay the log first
-//! ([`log::LogScan`]).
+//! To attach, read the block at [`Placement::superblock_sector`], decode it with
+//! [`Superblock::decode`], and ask [`Superblock::layout`] where the rest is. If
+//! [`Superblock::needs_log_replay`], replay the log first ([`log::LogScan`]).
 //!
-//! Specification: `metadata.md`. Errors carry the number of the administration interface ([`MetaError::code`]).
+//! Specification: `metadata.md`. Errors carry the number of the administration interface
+//! ([`MetaError::code`]).
 
 mod checksum;
 mod create;

@@ -11,13 +11,15 @@ use crate::wire::{MAX_REQUEST_BYTES, SECTOR_SIZE, UUID_JUST_CREATED};
 /// Choices of the administrator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreateOptions {
-    /// Form of the activity log; [`LogGeometry::from_create_options`] makes it from the options of the command.
+    /// Form of the activity log; [`LogGeometry::from_create_options`] makes it from the options of
+    /// the command.
     pub geometry: LogGeometry,
     /// Initial `la_peer_max_bio_size` in bytes, at most 1 MiB; 0 by default.
     pub peer_max_bio_size: u32,
     /// Initial `la_size_sect`; 0 by default.
     pub effective_size: u64,
-    /// Identity of the metadata. The reference's drbdmeta leaves 0; its admin tool then writes a random number.
+    /// Identity of the metadata. The reference's drbdmeta leaves 0; its admin tool then writes a
+    /// random number.
     pub device_uuid: u64,
 }
 
@@ -33,8 +35,8 @@ impl Default for CreateOptions {
 }
 
 impl LogGeometry {
-    /// The form that the options `--al-stripes` and `--al-stripe-size-kB` of create-md name. The size is cut to
-    /// whole blocks of 4 KiB.
+    /// The form that the options `--al-stripes` and `--al-stripe-size-kB` of create-md name. The
+    /// size is cut to whole blocks of 4 KiB.
     ///
     /// # Errors
     ///
@@ -51,8 +53,8 @@ impl LogGeometry {
 
 /// New metadata. The caller writes, in this order and with a flush before the last step:
 ///
-/// 1. [`super::log::encode_initialised`] into each of the `layout.geometry.blocks()` blocks from sector
-///    `layout.log` on;
+/// 1. [`super::log::encode_initialised`] into each of the `layout.geometry.blocks()` blocks from
+///    sector `layout.log` on;
 /// 2. zeroes into the `layout.bitmap_sectors` sectors from `layout.bitmap` on;
 /// 3. `superblock.encode` into the block at sector `layout.superblock`.
 ///
@@ -65,15 +67,15 @@ pub struct Created {
     pub superblock: Superblock,
 }
 
-/// New metadata for a metadata device of `sectors`. `data_sectors`, the size of the data device, counts for external
-/// metadata only: it bounds `effective_size`.
+/// New metadata for a metadata device of `sectors`. `data_sectors`, the size of the data device,
+/// counts for external metadata only: it bounds `effective_size`.
 ///
 /// Whether the device holds something else is not looked at: see [`super::probe`].
 ///
 /// # Errors
 ///
-/// A device that is too small or too large for the layout, a log size that the placement does not allow, or an option
-/// out of its range.
+/// A device that is too small or too large for the layout, a log size that the placement does not
+/// allow, or an option out of its range.
 pub fn create(
     placement: Placement,
     sectors: u64,

@@ -98,20 +98,36 @@ impl fmt::Display for MetaError {
             Self::OtherFormat { name } => {
                 write!(f, "metadata have format {name}, expected v08")
             }
-            Self::Field { field, value, expected } => {
+            Self::Field {
+                field,
+                value,
+                expected,
+            } => {
                 write!(f, "superblock: {field} is {value}, expected {expected}")
             }
             Self::DeviceTooSmall { sectors, needed } => {
-                write!(f, "device has {sectors} sectors, metadata need at least {needed}")
+                write!(
+                    f,
+                    "device has {sectors} sectors, metadata need at least {needed}"
+                )
             }
             Self::DeviceTooLarge { sectors, limit } => {
-                write!(f, "device has {sectors} sectors, metadata can describe at most {limit}")
+                write!(
+                    f,
+                    "device has {sectors} sectors, metadata can describe at most {limit}"
+                )
             }
             Self::LogSize { blocks, min, max } => {
-                write!(f, "activity log has {blocks} blocks of 4 KiB, expected {min} to {max}")
+                write!(
+                    f,
+                    "activity log has {blocks} blocks of 4 KiB, expected {min} to {max}"
+                )
             }
             Self::BitmapTooSmall { bits, needed } => {
-                write!(f, "bitmap on disk has {bits} bits, the volume needs {needed}")
+                write!(
+                    f,
+                    "bitmap on disk has {bits} bits, the volume needs {needed}"
+                )
             }
             Self::Transaction { what } => write!(f, "activity log: {what}"),
         }

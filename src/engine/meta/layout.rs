@@ -26,8 +26,8 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// The placement with the index value of the administration interface: -3 or -1 internal, -2 flexible, from 0 on
-    /// an area of 128 MiB.
+    /// The placement with the index value of the administration interface: -3 or -1 internal, -2
+    /// flexible, from 0 on an area of 128 MiB.
     pub fn from_index(index: i32) -> Option<Self> {
         match index {
             -3 | -1 => Some(Self::Internal),
@@ -52,7 +52,9 @@ impl Placement {
     /// [`MetaError::DeviceTooSmall`] if there is no such block.
     pub fn superblock_sector(self, sectors: u64) -> Result<u64, MetaError> {
         let sector = match self {
-            Self::Internal => (sectors / BLOCK_SECTORS * BLOCK_SECTORS).saturating_sub(BLOCK_SECTORS),
+            Self::Internal => {
+                (sectors / BLOCK_SECTORS * BLOCK_SECTORS).saturating_sub(BLOCK_SECTORS)
+            }
             Self::Flexible => 0,
             Self::Indexed(index) => u64::from(index) * INDEXED_AREA_SECTORS,
         };
@@ -73,7 +75,10 @@ pub struct LogGeometry {
 
 impl LogGeometry {
     /// One stripe of 32 KiB.
-    pub const DEFAULT: Self = Self { stripes: 1, stripe_blocks: 8 };
+    pub const DEFAULT: Self = Self {
+        stripes: 1,
+        stripe_blocks: 8,
+    };
 
     /// Fewest blocks.
     pub const MIN_BLOCKS: u64 = 8;
@@ -88,14 +93,18 @@ impl LogGeometry {
     ///
     /// # Errors
     ///
-    /// [`MetaError::LogSize`] unless the product is from [`Self::MIN_BLOCKS`] to [`Self::MAX_BLOCKS`].
+    /// [`MetaError::LogSize`] unless the product is from [`Self::MIN_BLOCKS`] to
+    /// [`Self::MAX_BLOCKS`].
     pub fn new(stripes: u32, stripe_blocks: u32) -> Result<Self, MetaError> {
         let blocks = u64::from(stripes).saturating_mul(u64::from(stripe_blocks));
         let (min, max) = (Self::MIN_BLOCKS, Self::MAX_BLOCKS);
         if blocks < min || blocks > max {
             return Err(MetaError::LogSize { blocks, min, max });
         }
-        Ok(Self { stripes, stripe_blocks })
+        Ok(Self {
+            stripes,
+            stripe_blocks,
+        })
     }
 
     /// Number of stripes.
@@ -119,17 +128,20 @@ impl LogGeometry {
         self.blocks() as u64 * BLOCK_SECTORS
     }
 
-    /// The block of the ring that transaction `number` is written to: consecutive numbers go to consecutive stripes
-    /// (section 3.3).
+    /// The block of the ring that transaction `number` is written to: consecutive numbers go to
+    /// consecutive stripes (section 3.3).
     pub const fn block_of(self, number: u32) -> u32 {
         let position = match number.checked_rem(self.blocks()) {
             Some(position) => position,
             None => 0,
         };
-        match (position.checked_rem(self.stripes), position.checked_div(self.stripes)) {
-            (Some(stripe), Some(within)) => {
-                stripe.saturating_mul(self.stripe_blocks).saturating_add(within)
-            }
+        match (
+            position.checked_rem(self.stripes),
+            position.checked_div(self.stripes),
+        ) {
+            (Some(stripe), Some(within)) => stripe
+                .saturating_mul(self.stripe_blocks)
+                .saturating_add(within),
             _ => 0,
         }
     }
@@ -140,7 +152,9 @@ impl LogGeometry {
         if blocks > 72 {
             65534
         } else {
-            blocks.saturating_sub(1).saturating_mul(super::log::CONTEXT_LEN as u32)
+            blocks
+                .saturating_sub(1)
+                .saturating_mul(super::log::CONTEXT_LEN as u32)
         }
     }
 }
@@ -158,7 +172,8 @@ pub struct Layout {
     pub geometry: LogGeometry,
     /// First sector of the bitmap area.
     pub bitmap: u64,
-    /// Sectors of the bitmap area. Not a multiple of 8 only on a flexible device of odd size: its last page is short.
+    /// Sectors of the bitmap area. Not a multiple of 8 only on a flexible device of odd size: its
+    /// last page is short.
     pub bitmap_sectors: u64,
     /// Sectors of the whole metadata area, as the superblock notes it.
     pub md_size: u32,
@@ -169,21 +184,26 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// A device that is too small for it, or larger than [`MAX_DEVICE_SECTORS`]; with [`Placement::Indexed`] a
-    /// log other than the default one, which the reference would refuse to attach.
+    /// A device that is too small for it, or larger than [`MAX_DEVICE_SECTORS`]; with
+    /// [`Placement::Indexed`] a log other than the default one, which the reference would
+    /// refuse to attach.
     pub fn compute(
         placement: Placement,
         sectors: u64,
         geometry: LogGeometry,
     ) -> Result<Self, MetaError> {
         if sectors > MAX_DEVICE_SECTORS {
-            return Err(MetaError::DeviceTooLarge { sectors, limit: MAX_DEVICE_SECTORS });
+            return Err(MetaError::DeviceTooLarge {
+                sectors,
+                limit: MAX_DEVICE_SECTORS,
+            });
         }
         let superblock = placement.superblock_sector(sectors)?;
         let layout = match placement {
             Placement::Internal => Self::internal(sectors, superblock, geometry)?,
             Placement::Flexible => {
-                // The field has 32 bits; a larger device is used up to there, far more than 1 PiB needs.
+                // The field has 32 bits; a larger device is used up to there, far more than 1 PiB
+                // needs.
                 let size = u32::try_from(sectors).unwrap_or(u32::MAX - 7);
                 Self::external(placement, superblock, size, geometry)?
             }
@@ -245,7 +265,10 @@ impl Layout {
             }),
             _ => {
                 let needed = before + BLOCK_SECTORS;
-                Err(MetaError::DeviceTooSmall { sectors: u64::from(md_size), needed })
+                Err(MetaError::DeviceTooSmall {
+                    sectors: u64::from(md_size),
+                    needed,
+                })
             }
         }
     }
@@ -277,7 +300,8 @@ impl Layout {
 
     /// Sector of page `page` (4096 bytes) of the bitmap.
     pub const fn bitmap_page_sector(&self, page: u64) -> u64 {
-        self.bitmap.saturating_add(page.saturating_mul(BLOCK_SECTORS))
+        self.bitmap
+            .saturating_add(page.saturating_mul(BLOCK_SECTORS))
     }
 
     /// Bits that the bitmap area holds.
@@ -285,8 +309,8 @@ impl Layout {
         self.bitmap_sectors * BITS_PER_BITMAP_SECTOR
     }
 
-    /// Most sectors that can be exported with this layout; `data_sectors` is the size of the data device
-    /// and does not count for internal metadata.
+    /// Most sectors that can be exported with this layout; `data_sectors` is the size of the data
+    /// device and does not count for internal metadata.
     pub fn usable(&self, data_sectors: u64) -> u64 {
         match self.placement {
             Placement::Internal => self.bitmap,
@@ -316,4 +340,3 @@ fn relative(sector: u64, superblock: u64) -> i32 {
     let distance = (sector as i64).wrapping_sub(superblock as i64);
     i32::try_from(distance).unwrap_or(if distance < 0 { i32::MIN } else { i32::MAX })
 }
-

@@ -12,8 +12,8 @@ pub const PROBE_LEN: usize = 68 * 1024;
 pub struct Content {
     /// What it is.
     pub kind: Kind,
-    /// Bytes of the device that it uses; `None` if that is not known from the start of the device, then assume
-    /// all of it.
+    /// Bytes of the device that it uses; `None` if that is not known from the start of the device,
+    /// then assume all of it.
     pub bytes: Option<u64>,
 }
 
@@ -50,7 +50,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Looks at the first bytes of a device ([`PROBE_LEN`], or all if it is smaller). `None` means that all are zero.
+/// Looks at the first bytes of a device ([`PROBE_LEN`], or all if it is smaller). `None` means that
+/// all are zero.
 pub fn recognise(start: &[u8]) -> Option<Content> {
     if start.iter().all(|&byte| byte == 0) {
         return None;
@@ -61,20 +62,31 @@ pub fn recognise(start: &[u8]) -> Option<Content> {
         .or_else(|| xfs(start))
         .or_else(|| jfs(start))
         .or_else(|| reiserfs(start));
-    Some(known.unwrap_or(Content { kind: Kind::Unknown, bytes: None }))
+    Some(known.unwrap_or(Content {
+        kind: Kind::Unknown,
+        bytes: None,
+    }))
 }
 
 fn swap(start: &[u8]) -> Option<Content> {
     let page_ends = [4096, 8192];
     let signatures: [&[u8]; 2] = [b"SWAP-SPACE", b"SWAPSPACE2"];
     let found = page_ends.iter().any(|end| {
-        signatures.iter().any(|signature| has(start, end - signature.len(), signature))
+        signatures
+            .iter()
+            .any(|signature| has(start, end - signature.len(), signature))
     });
-    found.then_some(Content { kind: Kind::Swap, bytes: None })
+    found.then_some(Content {
+        kind: Kind::Swap,
+        bytes: None,
+    })
 }
 
 fn lvm(start: &[u8]) -> Option<Content> {
-    has(start, 0x218, b"LVM2").then_some(Content { kind: Kind::Lvm, bytes: None })
+    has(start, 0x218, b"LVM2").then_some(Content {
+        kind: Kind::Lvm,
+        bytes: None,
+    })
 }
 
 fn ext(start: &[u8]) -> Option<Content> {
@@ -87,7 +99,10 @@ fn ext(start: &[u8]) -> Option<Content> {
         1 => 2048,
         _ => 4096,
     };
-    Some(Content { kind: Kind::Ext, bytes: blocks.checked_mul(block_size) })
+    Some(Content {
+        kind: Kind::Ext,
+        bytes: blocks.checked_mul(block_size),
+    })
 }
 
 fn xfs(start: &[u8]) -> Option<Content> {
@@ -96,7 +111,10 @@ fn xfs(start: &[u8]) -> Option<Content> {
     }
     let blocks = u64::from_be_bytes(at(start, 8)?);
     let block_size = u64::from(u32::from_be_bytes(at(start, 4)?));
-    Some(Content { kind: Kind::Xfs, bytes: blocks.checked_mul(block_size) })
+    Some(Content {
+        kind: Kind::Xfs,
+        bytes: blocks.checked_mul(block_size),
+    })
 }
 
 fn jfs(start: &[u8]) -> Option<Content> {
@@ -105,7 +123,10 @@ fn jfs(start: &[u8]) -> Option<Content> {
     }
     let blocks = u64::from_le_bytes(at(start, 0x8008)?);
     let block_size = u64::from(u32::from_le_bytes(at(start, 0x8018)?));
-    Some(Content { kind: Kind::Jfs, bytes: blocks.checked_mul(block_size) })
+    Some(Content {
+        kind: Kind::Jfs,
+        bytes: blocks.checked_mul(block_size),
+    })
 }
 
 fn reiserfs(start: &[u8]) -> Option<Content> {
@@ -114,11 +135,16 @@ fn reiserfs(start: &[u8]) -> Option<Content> {
     }
     let blocks = u64::from(u32::from_le_bytes(at(start, 0x1_0000)?));
     let block_size = u64::from(u16::from_le_bytes(at(start, 0x1_002C)?));
-    Some(Content { kind: Kind::Reiserfs, bytes: blocks.checked_mul(block_size) })
+    Some(Content {
+        kind: Kind::Reiserfs,
+        bytes: blocks.checked_mul(block_size),
+    })
 }
 
 fn has(start: &[u8], offset: usize, signature: &[u8]) -> bool {
-    start.get(offset..).is_some_and(|rest| rest.starts_with(signature))
+    start
+        .get(offset..)
+        .is_some_and(|rest| rest.starts_with(signature))
 }
 
 fn at<const N: usize>(start: &[u8], offset: usize) -> Option<[u8; N]> {

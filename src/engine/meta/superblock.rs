@@ -5,7 +5,9 @@
 use zerocopy::byteorder::{BigEndian, I32, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Layout, LogGeometry, MetaError, Placement, BLOCK_LEN, BLOCK_SECTORS, INDEXED_AREA_SECTORS};
+use super::{
+    Layout, LogGeometry, MetaError, Placement, BLOCK_LEN, BLOCK_SECTORS, INDEXED_AREA_SECTORS,
+};
 use crate::wire::{ConnState, DiskState, Role, State};
 
 const MAGIC_V07: u32 = 0x8374_026A;
@@ -40,8 +42,8 @@ flag_set! {
 }
 
 impl MetaFlags {
-    /// The flags after a state change to `state`; `crashed_primary` is the mark kept since the attach. Changes that leave
-    /// the disk below Inconsistent change no flag.
+    /// The flags after a state change to `state`; `crashed_primary` is the mark kept since the
+    /// attach. Changes that leave the disk below Inconsistent change no flag.
     pub fn after_change(self, state: &State, crashed_primary: bool) -> Self {
         if state.disk < DiskState::Inconsistent {
             return self;
@@ -50,7 +52,10 @@ impl MetaFlags {
             state.peer == Role::Primary && state.pdsk < DiskState::Inconsistent;
         let peer_outdated = (DiskState::Inconsistent..=DiskState::Outdated).contains(&state.pdsk);
         self.with(Self::CONSISTENT, state.disk > DiskState::Inconsistent)
-            .with(Self::PRIMARY_IND, state.role == Role::Primary || serves_diskless_primary)
+            .with(
+                Self::PRIMARY_IND,
+                state.role == Role::Primary || serves_diskless_primary,
+            )
             .with(Self::CONNECTED_IND, state.conn > ConnState::WFReportParams)
             .with(Self::WAS_UP_TO_DATE, state.disk > DiskState::Outdated)
             .with(Self::PEER_OUT_DATED, peer_outdated)
@@ -58,8 +63,8 @@ impl MetaFlags {
             .without(Self::AL_CLEAN)
     }
 
-    /// State of own and peer's disk that an attach begins with (section 5.2); `fencing` is whether the policy is other
-    /// than dont-care.
+    /// State of own and peer's disk that an attach begins with (section 5.2); `fencing` is whether
+    /// the policy is other than dont-care.
     pub fn initial_disk_states(self, fencing: bool) -> (DiskState, DiskState) {
         let peer_outdated = self.contains(Self::PEER_OUT_DATED);
         let own = if !self.contains(Self::CONSISTENT) {
@@ -71,7 +76,11 @@ impl MetaFlags {
         } else {
             DiskState::Consistent
         };
-        let peer = if peer_outdated { DiskState::Outdated } else { DiskState::DUnknown };
+        let peer = if peer_outdated {
+            DiskState::Outdated
+        } else {
+            DiskState::DUnknown
+        };
         (own, peer)
     }
 }
@@ -93,7 +102,8 @@ pub struct Superblock {
     pub flags: MetaFlags,
     /// The bits of the flags field that have no name, to be written back as they were.
     pub unnamed_flags: u32,
-    /// Whether the magic says that the activity log has been applied. The reference's driver never writes this.
+    /// Whether the magic says that the activity log has been applied. The reference's driver never
+    /// writes this.
     pub clean: bool,
     /// Whole metadata area.
     pub md_size: u32,
@@ -116,8 +126,8 @@ impl Superblock {
     ///
     /// # Errors
     ///
-    /// Fewer than 4096 bytes, no magic of this format, or an impossible value in `bm_bytes_per_bit`, `al_stripes` or
-    /// `al_stripe_size_4k`.
+    /// Fewer than 4096 bytes, no magic of this format, or an impossible value in
+    /// `bm_bytes_per_bit`, `al_stripes` or `al_stripe_size_4k`.
     pub fn decode(block: &[u8]) -> Result<Self, MetaError> {
         let (raw, rest) =
             Raw::ref_from_prefix(block).map_err(|_| MetaError::ShortBlock { len: block.len() })?;
@@ -163,7 +173,9 @@ impl Superblock {
     /// [`MetaError::ShortBlock`].
     pub fn encode(&self, block: &mut [u8]) -> Result<(), MetaError> {
         let len = block.len();
-        let block = block.get_mut(..BLOCK_LEN).ok_or(MetaError::ShortBlock { len })?;
+        let block = block
+            .get_mut(..BLOCK_LEN)
+            .ok_or(MetaError::ShortBlock { len })?;
         block.fill(0);
         let [younger, older] = self.history_uuids;
         let raw = Raw {
@@ -172,7 +184,11 @@ impl Superblock {
             device_uuid: U64::new(self.device_uuid),
             reserved: U64::ZERO,
             flags: U32::new(self.flags.bits() | (self.unnamed_flags & !MetaFlags::ALL.bits())),
-            magic: U32::new(if self.clean { MAGIC_CLEAN } else { MAGIC_UNCLEAN }),
+            magic: U32::new(if self.clean {
+                MAGIC_CLEAN
+            } else {
+                MAGIC_UNCLEAN
+            }),
             md_size_sect: U32::new(self.md_size),
             al_offset: I32::new(self.al_offset),
             al_nr_extents: U32::new(self.al_nr_extents),
@@ -182,16 +198,18 @@ impl Superblock {
             al_stripes: U32::new(self.geometry.stripes()),
             al_stripe_size_4k: U32::new(self.geometry.stripe_blocks()),
         };
-        raw.write_to_prefix(block).map_err(|_| MetaError::ShortBlock { len })
+        raw.write_to_prefix(block)
+            .map_err(|_| MetaError::ShortBlock { len })
     }
 
-    /// Whether the activity log must be looked at before the bitmap may be trusted. The reference's driver refuses
-    /// such a disk with error 165 (section 2.4, check 2).
+    /// Whether the activity log must be looked at before the bitmap may be trusted. The reference's
+    /// driver refuses such a disk with error 165 (section 2.4, check 2).
     pub const fn needs_log_replay(&self) -> bool {
         !self.clean || !self.flags.contains(MetaFlags::AL_CLEAN)
     }
 
-    /// Where the metadata say that their parts are, on a device of `sectors`: checks 6 to 11 of section 2.4.
+    /// Where the metadata say that their parts are, on a device of `sectors`: checks 6 to 11 of
+    /// section 2.4.
     ///
     /// # Errors
     ///
@@ -218,10 +236,20 @@ impl Superblock {
         }
         let at = |offset: i64| superblock.checked_add_signed(offset);
         let size = u64::from(self.md_size);
-        let start = if internal { at(bm_offset) } else { Some(superblock) };
-        let fits = start.and_then(|start| start.checked_add(size)).is_some_and(|end| end <= sectors);
+        let start = if internal {
+            at(bm_offset)
+        } else {
+            Some(superblock)
+        };
+        let fits = start
+            .and_then(|start| start.checked_add(size))
+            .is_some_and(|end| end <= sectors);
         let (Some(log), Some(bitmap), true) = (at(al_offset), at(bm_offset), fits) else {
-            return Err(field("md_size_sect", i64::from(self.md_size), "an area within the device"));
+            return Err(field(
+                "md_size_sect",
+                i64::from(self.md_size),
+                "an area within the device",
+            ));
         };
         let layout = Layout {
             placement,
@@ -236,8 +264,9 @@ impl Superblock {
         Ok(layout)
     }
 
-    /// Whether the parts are where [`Layout::compute`] would put them on a device of `sectors` today: the stricter
-    /// test of the tool (section 8.3). If not, an internal device has changed its size.
+    /// Whether the parts are where [`Layout::compute`] would put them on a device of `sectors`
+    /// today: the stricter test of the tool (section 8.3). If not, an internal device has
+    /// changed its size.
     pub fn has_computed_layout(&self, placement: Placement, sectors: u64) -> bool {
         match Layout::compute(placement, sectors, self.geometry) {
             Ok(layout) => {
@@ -260,47 +289,84 @@ impl Superblock {
 
     fn check_before_superblock(&self) -> Result<(), MetaError> {
         if self.al_offset >= 0 {
-            return Err(field("al_offset", i64::from(self.al_offset), "negative with internal metadata"));
+            return Err(field(
+                "al_offset",
+                i64::from(self.al_offset),
+                "negative with internal metadata",
+            ));
         }
         if self.bm_offset > self.al_offset {
-            return Err(field("bm_offset", i64::from(self.bm_offset), "not above al_offset"));
+            return Err(field(
+                "bm_offset",
+                i64::from(self.bm_offset),
+                "not above al_offset",
+            ));
         }
         Ok(())
     }
 
     fn check_internal_log(&self, log_sectors: u64) -> Result<(), MetaError> {
         if u64::from(self.al_offset.unsigned_abs()) != log_sectors {
-            return Err(field("al_offset", i64::from(self.al_offset), "the size of the log, negative"));
+            return Err(field(
+                "al_offset",
+                i64::from(self.al_offset),
+                "the size of the log, negative",
+            ));
         }
         let before = u64::from(self.bm_offset.unsigned_abs()).checked_add(BLOCK_SECTORS);
         if before != Some(u64::from(self.md_size)) {
-            return Err(field("md_size_sect", i64::from(self.md_size), "8 more than -bm_offset"));
+            return Err(field(
+                "md_size_sect",
+                i64::from(self.md_size),
+                "8 more than -bm_offset",
+            ));
         }
         Ok(())
     }
 
     fn check_behind_superblock(&self, log_sectors: u64) -> Result<(), MetaError> {
         if self.al_offset != 8 {
-            return Err(field("al_offset", i64::from(self.al_offset), "8 with external metadata"));
+            return Err(field(
+                "al_offset",
+                i64::from(self.al_offset),
+                "8 with external metadata",
+            ));
         }
         let bitmap = u64::try_from(self.bm_offset).unwrap_or(0);
-        // A gap before the bitmap would make the log that follows from the offsets larger than it is.
+        // A gap before the bitmap would make the log that follows from the offsets larger than it
+        // is.
         if bitmap != BLOCK_SECTORS + log_sectors {
-            return Err(field("bm_offset", i64::from(self.bm_offset), "8 more than the size of the log"));
+            return Err(field(
+                "bm_offset",
+                i64::from(self.bm_offset),
+                "8 more than the size of the log",
+            ));
         }
         if bitmap >= u64::from(self.md_size) {
-            return Err(field("md_size_sect", i64::from(self.md_size), "more than bm_offset"));
+            return Err(field(
+                "md_size_sect",
+                i64::from(self.md_size),
+                "more than bm_offset",
+            ));
         }
         Ok(())
     }
 
     fn check_indexed(&self) -> Result<(), MetaError> {
         if u64::from(self.md_size) != INDEXED_AREA_SECTORS {
-            return Err(field("md_size_sect", i64::from(self.md_size), "262144 with indexed metadata"));
+            return Err(field(
+                "md_size_sect",
+                i64::from(self.md_size),
+                "262144 with indexed metadata",
+            ));
         }
         if self.geometry != LogGeometry::DEFAULT {
             let stripes = i64::from(self.geometry.stripes());
-            return Err(field("al_stripes", stripes, "one stripe of 8 blocks with indexed metadata"));
+            return Err(field(
+                "al_stripes",
+                stripes,
+                "one stripe of 8 blocks with indexed metadata",
+            ));
         }
         Ok(())
     }
@@ -318,7 +384,11 @@ fn geometry(stripes: u32, stripe_blocks: u32) -> Result<LogGeometry, MetaError> 
 }
 
 const fn field(field: &'static str, value: i64, expected: &'static str) -> MetaError {
-    MetaError::Field { field, value, expected }
+    MetaError::Field {
+        field,
+        value,
+        expected,
+    }
 }
 
 /// The used part (section 2.1).

@@ -32,8 +32,9 @@ pub enum LogBlock<'a> {
 }
 
 impl<'a> LogBlock<'a> {
-    /// Decodes a block; `None` if it is not valid: torn, damaged, or never written. A block of an unknown type
-    /// with right magic and checksum counts as a transaction, as it does for the reference's tool.
+    /// Decodes a block; `None` if it is not valid: torn, damaged, or never written. A block of an
+    /// unknown type with right magic and checksum counts as a transaction, as it does for the
+    /// reference's tool.
     pub fn decode(block: &'a [u8]) -> Option<Self> {
         let block = block.get(..BLOCK_LEN)?;
         let raw = Raw::ref_from_bytes(block).ok()?;
@@ -66,14 +67,16 @@ impl core::fmt::Debug for Transaction<'_> {
 impl<'a> Transaction<'a> {
     /// Writes a transaction into `block`, all 4096 bytes of it.
     ///
-    /// `slots` is the number of slots of the table, `context_start` the first slot of the window: it moves on by
-    /// [`CONTEXT_LEN`] with each transaction, and back to 0 when it reaches `slots`. `extent_before(slot)` is the extent
-    /// in a slot *before* this transaction, [`FREE_EXTENT`] for none.
+    /// `slots` is the number of slots of the table, `context_start` the first slot of the window:
+    /// it moves on by [`CONTEXT_LEN`] with each transaction, and back to 0 when it reaches
+    /// `slots`. `extent_before(slot)` is the extent in a slot *before* this transaction,
+    /// [`FREE_EXTENT`] for none.
     ///
     /// # Errors
     ///
-    /// [`MetaError::ShortBlock`], or [`MetaError::Transaction`] for more than [`MAX_UPDATES`] updates or an update
-    /// of a slot that the table does not have. The block's content is undefined then and must not be written.
+    /// [`MetaError::ShortBlock`], or [`MetaError::Transaction`] for more than [`MAX_UPDATES`]
+    /// updates or an update of a slot that the table does not have. The block's content is
+    /// undefined then and must not be written.
     pub fn encode(
         block: &mut [u8],
         number: u32,
@@ -83,13 +86,19 @@ impl<'a> Transaction<'a> {
         extent_before: impl Fn(u16) -> u32,
     ) -> Result<(), MetaError> {
         let len = block.len();
-        let block = block.get_mut(..BLOCK_LEN).ok_or(MetaError::ShortBlock { len })?;
+        let block = block
+            .get_mut(..BLOCK_LEN)
+            .ok_or(MetaError::ShortBlock { len })?;
         let raw = Raw::mut_from_bytes(block).map_err(|_| MetaError::ShortBlock { len })?;
         if updates.len() > MAX_UPDATES {
-            return Err(MetaError::Transaction { what: "more than 64 updates in a transaction" });
+            return Err(MetaError::Transaction {
+                what: "more than 64 updates in a transaction",
+            });
         }
         if updates.iter().any(|update| update.slot >= slots) {
-            return Err(MetaError::Transaction { what: "update of a slot that does not exist" });
+            return Err(MetaError::Transaction {
+                what: "update of a slot that does not exist",
+            });
         }
         raw.magic.set(MAGIC);
         raw.tr_number.set(number);
@@ -133,15 +142,22 @@ impl<'a> Transaction<'a> {
     /// The changes. Slots are the block's word only and may be too large.
     pub fn updates(&self) -> impl Iterator<Item = Update> + 'a {
         let used = usize::from(self.raw.n_updates.get());
-        let pairs = self.raw.update_slot_nr.iter().zip(&self.raw.update_extent_nr);
+        let pairs = self
+            .raw
+            .update_slot_nr
+            .iter()
+            .zip(&self.raw.update_extent_nr);
         pairs
             .enumerate()
             .filter(move |(index, (slot, _))| *index < used || slot.get() != FREE_SLOT)
-            .map(|(_, (slot, extent))| Update { slot: slot.get(), extent: extent.get() })
+            .map(|(_, (slot, extent))| Update {
+                slot: slot.get(),
+                extent: extent.get(),
+            })
     }
 
-    /// The window of the table before the transaction: what each slot held. Slots are the block's word only
-    /// and may be too large.
+    /// The window of the table before the transaction: what each slot held. Slots are the block's
+    /// word only and may be too large.
     pub fn context(&self) -> impl Iterator<Item = (u32, u32)> + 'a {
         let slots = u32::from(self.slots());
         (u32::from(self.context_start())..)
@@ -158,7 +174,9 @@ impl<'a> Transaction<'a> {
 /// [`MetaError::ShortBlock`].
 pub fn encode_initialised(block: &mut [u8]) -> Result<(), MetaError> {
     let len = block.len();
-    let block = block.get_mut(..BLOCK_LEN).ok_or(MetaError::ShortBlock { len })?;
+    let block = block
+        .get_mut(..BLOCK_LEN)
+        .ok_or(MetaError::ShortBlock { len })?;
     block.fill(0);
     let raw = Raw::mut_from_bytes(block).map_err(|_| MetaError::ShortBlock { len })?;
     raw.magic.set(MAGIC);
