@@ -225,7 +225,7 @@ unsafe extern "C" fn release<D: BioDriver>(disk: *mut bindings::gendisk) {
 ///
 /// Called by the block layer once, when nobody has the disk any more.
 unsafe extern "C" fn free_disk<D>(disk: *mut bindings::gendisk) {
-    // SAFETY: `Disk::new` put it there by into_raw(), as a pinned box, which it stays until here.
+    // SAFETY: `Disk::new` gave up this box when the disk was added; it stays pinned until it is dropped here.
     drop(unsafe { KBox::<Private<D>>::from_raw((*disk).private_data.cast()) });
 }
 
@@ -268,8 +268,9 @@ impl<D: BioDriver> Disk<D> {
             }? Error),
             GFP_KERNEL,
         )?;
-        // SAFETY: The limits are initialized, the key is static. As long as the disk is not added it is ours alone. Its private
-        // data stays pinned until `free_disk` gets it.
+        // SAFETY: The limits are initialized, the key is static. As long as the disk is not added it is ours alone. Once it is
+        // added, put_disk() leads to `free_disk`, which owns the private data then; before, they are freed here, pinned all
+        // the time, and after the disk because of the order of the variables.
         unsafe {
             let disk = from_err_ptr(bindings::__blk_alloc_disk(
                 &mut lim,
@@ -285,8 +286,7 @@ impl<D: BioDriver> Disk<D> {
             (*disk).major = c_int::try_from(major.number).map_err(|_| EINVAL)?;
             (*disk).first_minor = minor;
             (*disk).minors = 1;
-            // From here on put_disk() calls `free_disk`.
-            (*disk).private_data = KBox::into_raw(Pin::into_inner_unchecked(private)).cast();
+            (*disk).private_data = core::ptr::from_ref(&*private).cast_mut().cast();
             (*disk).fops = &ops.raw;
             to_result(bindings::device_add_disk(
                 core::ptr::null_mut(),
@@ -294,6 +294,7 @@ impl<D: BioDriver> Disk<D> {
                 core::ptr::null_mut(),
             ))?;
             core::mem::forget(guard);
+            let _ = KBox::into_raw(Pin::into_inner_unchecked(private));
             Ok(Disk {
                 raw: NonNull::new_unchecked(disk),
                 _driver: PhantomData,

@@ -59,8 +59,8 @@ size_t rdb_helper_bio_copy_out(struct bio *bio, size_t offset, void *dst,
 			       size_t len);
 size_t rdb_helper_bio_copy_in(struct bio *bio, size_t offset, const void *src,
 			      size_t len);
-void rdb_helper_bio_iov_iter(struct bio *bio, bool to_bio,
-			     struct iov_iter *out);
+size_t rdb_helper_bio_iov_iter(struct bio *bio, bool to_bio,
+			       struct iov_iter *out);
 bool rdb_helper_bio_spliceable(struct bio *bio);
 void rdb_helper_queue_limits_start_update(struct request_queue *q,
 					  struct queue_limits *lim);

@@ -75,9 +75,9 @@ size_t rdb_helper_bio_copy_in(struct bio *bio, size_t offset, const void *src,
 	return rdb_bio_walk(bio, offset, (u8 *)src, len, true);
 }
 
-/* An iterator over all of the bio's data, for the network. */
-void rdb_helper_bio_iov_iter(struct bio *bio, bool to_bio,
-			     struct iov_iter *out)
+/* An iterator over all of the bio's data, for the network; and their length. */
+size_t rdb_helper_bio_iov_iter(struct bio *bio, bool to_bio,
+			       struct iov_iter *out)
 {
 	const struct bio_vec *first = __bvec_iter_bvec(bio->bi_io_vec,
 						       bio->bi_iter);
@@ -87,7 +87,7 @@ void rdb_helper_bio_iov_iter(struct bio *bio, bool to_bio,
 
 	if (!bio_has_data(bio)) {
 		iov_iter_bvec(out, to_bio ? ITER_DEST : ITER_SOURCE, NULL, 0, 0);
-		return;
+		return 0;
 	}
 	bio_for_each_bvec(bv, bio, iter)
 		nr++;
@@ -95,6 +95,7 @@ void rdb_helper_bio_iov_iter(struct bio *bio, bool to_bio,
 		      bio->bi_iter.bi_size);
 	out->iov_offset = mp_bvec_iter_offset(bio->bi_io_vec, bio->bi_iter) -
 			  first->bv_offset;
+	return bio->bi_iter.bi_size;
 }
 
 /* Whether every page of the bio may be handed to the network by reference. */
