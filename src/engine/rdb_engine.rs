@@ -20,3 +20,23 @@ mod macros;
 pub mod bits;
 pub mod meta;
 pub mod wire;
+
+pub mod admin;
+pub mod bitmap;
+pub mod effects;
+pub mod epoch;
+pub mod generation;
+pub mod link;
+pub mod memory;
+pub mod peer_request;
+pub mod request;
+pub mod resource;
+pub mod slots;
+pub mod split_brain;
+pub mod volume;
+
+mod handshake;
+mod metadata;
+mod packets;
+mod resync;
+mod state;

@@ -78,6 +78,11 @@ impl Range {
         self.sector.saturating_add(self.sectors())
     }
 
+    /// Whether the two ranges share a sector.
+    pub const fn overlaps(&self, other: &Self) -> bool {
+        self.sector < other.end() && other.sector < self.end()
+    }
+
     fn checked(
         packet: &'static str,
         sector: u64,

@@ -1,0 +1,652 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From connected streams to Connected or a resync, and every later exchange of states (wire protocol, sections 3.8 to 3.11, 7.4,
+//! 7.6 and 8.4).
+
+use crate::bits::Words;
+use crate::effects::{Act, Effects, Notice, Payload, VolumeIndex};
+use crate::generation::{compare, Generation, Meeting, PeerGeneration, Verdict};
+use crate::link::LinkFailure;
+use crate::memory::Memory;
+use crate::resource::Resource;
+use crate::split_brain::{resolve, Conflict};
+use crate::state::{check, is_source, is_syncing, Context};
+use crate::volume::{Announcement, Volume};
+use crate::wire::{
+    BitmapReceiver, BitmapSender, CompressedBitmap, ConnState as C, DiskState as D, Features,
+    Packet, ReturnCode, Role, Sizes, Socket, State, StateChange, UuidFlags, Uuids,
+};
+
+/// Result of the meeting of two nodes' data (section 8.4).
+enum Outcome {
+    /// Go on in this connection state.
+    Conn(C),
+    /// The two do not fit together.
+    Drop,
+}
+
+impl<M: Memory> Resource<M> {
+    /// `P_SIZES` (section 3.8).
+    pub(crate) fn sizes_received(&mut self, v: VolumeIndex, sizes: &Sizes, fx: &mut dyn Effects) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.peer_max_bio = sizes.max_bio_size;
+        let (capacity, state) = (volume.capacity, volume.state);
+        let before = volume.disk_size();
+        let new = match volume.disk.is_some() && state.disk >= D::Negotiating {
+            true => {
+                if state.conn == C::WFReportParams {
+                    volume.user_size = smaller_set(volume.user_size, sizes.user_sectors);
+                } else {
+                    volume.user_size = sizes.user_sectors;
+                }
+                agreed_size(volume, sizes)
+            }
+            false => [
+                sizes.current_sectors,
+                sizes.user_sectors,
+                sizes.disk_sectors,
+            ]
+            .into_iter()
+            .find(|size| *size != 0)
+            .filter(|_| capacity == 0 || sizes.disk_sectors != 0)
+            .unwrap_or(capacity),
+        };
+        let shrinks = new < capacity;
+        let protected = match volume.disk.is_some() {
+            true => {
+                state.disk >= D::Outdated
+                    && (state.conn < C::Connected || state.pdsk == D::Diskless)
+            }
+            false => state.role == Role::Primary,
+        };
+        if shrinks && protected {
+            fx.act(Act::Notice(Notice::ConfigMismatch(
+                "the peer's disk is too small",
+            )));
+            return self.drop_link(fx);
+        }
+        if new != capacity && new != 0 {
+            self.set_capacity(v, new, fx);
+        }
+        let now = self.vol(v).map_or(0, |volume| volume.capacity);
+        let resized =
+            state.conn > C::WFReportParams && (sizes.current_sectors != now || before == 0);
+        if resized && sizes.current_sectors != now {
+            self.announce(v, Announcement::Sizes, fx);
+        }
+    }
+
+    /// Gives the volume a new size, in sectors.
+    pub(crate) fn set_capacity(&mut self, v: VolumeIndex, sectors: u64, fx: &mut dyn Effects) {
+        if let Some(volume) = self.vol_mut(v) {
+            volume.capacity = sectors;
+            if let Some(disk) = &mut volume.disk {
+                disk.bitmap.resize(sectors);
+                disk.bitmap_dirty = true;
+            }
+            fx.act(Act::SetCapacity { volume: v, sectors });
+            self.superblock_changed(v, fx);
+        }
+    }
+
+    /// `P_UUIDS` (section 3.9).
+    pub(crate) fn uuids_received(&mut self, v: VolumeIndex, uuids: &Uuids, fx: &mut dyn Effects) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let peer = PeerGeneration {
+            uuids: Generation {
+                current: uuids.current,
+                bitmap: uuids.bitmap,
+                history: uuids.history,
+            },
+            dirty_bits: uuids.dirty_bits,
+            discard_my_data: uuids.flags.contains(UuidFlags::DISCARD_MY_DATA),
+            crashed_primary: uuids.flags.contains(UuidFlags::CRASHED_PRIMARY),
+            would_be_inconsistent: uuids.flags.contains(UuidFlags::INCONSISTENT),
+            skip_initial_sync: uuids.flags.contains(UuidFlags::SKIP_INITIAL_SYNC),
+        };
+        volume.peer_generation = Some(peer);
+        let state = volume.state;
+        let lost_data = state.role == Role::Primary
+            && state.disk < D::Inconsistent
+            && (state.conn < C::Connected || state.pdsk == D::Diskless)
+            && volume.exposed != 0
+            && volume.exposed & !1 != uuids.current & !1;
+        if lost_data {
+            fx.act(Act::Notice(Notice::Peer(
+                "the peer's data are not those that this diskless Primary has used",
+            )));
+            return self.drop_link(fx);
+        }
+        let skip = peer.skip_initial_sync
+            && state.disk >= D::Inconsistent
+            && state.conn == C::Connected
+            && volume.generation.current & !1 == Generation::JUST_CREATED.current;
+        if skip {
+            let primary = volume.primary();
+            volume.generation.set_current(uuids.current, primary);
+            volume.generation.bitmap = 0;
+            if let Some(disk) = &mut volume.disk {
+                disk.bitmap.clear_all();
+            }
+            self.superblock_changed(v, fx);
+            self.force_write_bitmap(v, fx);
+            let new = State {
+                disk: D::UpToDate,
+                pdsk: D::UpToDate,
+                ..state
+            };
+            return self.change(v, new, "the initial resync is skipped", fx);
+        }
+        if state.disk < D::Negotiating
+            && (state.role == Role::Primary || state.conn >= C::Connected)
+        {
+            volume.exposed = uuids.current;
+        }
+    }
+
+    /// `P_STATE` (section 7.4).
+    pub(crate) fn state_received(&mut self, v: VolumeIndex, ps: &State, fx: &mut dyn Effects) {
+        let Some(volume) = self.vol(v) else { return };
+        let os = volume.state;
+        let mut peer_disk = ps.disk;
+        if ps.disk == D::Negotiating {
+            peer_disk = match &volume.peer_generation {
+                None => return self.fail_link(LinkFailure::ProtocolError, fx),
+                Some(peer) if peer.would_be_inconsistent => D::Inconsistent,
+                Some(_) => D::Consistent,
+            };
+        }
+        if os.conn <= C::TearDown {
+            return;
+        }
+        let source_view = matches!(os.pdsk, D::Inconsistent | D::Consistent)
+            && peer_disk == D::UpToDate
+            && os.conn > C::Connected
+            && os.disk == D::UpToDate;
+        if source_view {
+            if (C::StartingSyncS..=C::WFSyncUUID).contains(&ps.conn) {
+                peer_disk = D::Inconsistent;
+            } else if os.conn >= C::SyncSource && ps.conn == C::Connected {
+                return self.peer_finished_resync(v, fx);
+            }
+        }
+        if os.pdsk == D::UpToDate
+            && peer_disk == D::Inconsistent
+            && os.conn == C::Connected
+            && ps.conn > C::SyncSource
+        {
+            peer_disk = D::UpToDate;
+        }
+        let mut ns = os;
+        if os.conn == C::WFReportParams {
+            ns.conn = C::Connected;
+        }
+        if ps.conn == C::Ahead {
+            ns.conn = C::Behind;
+        }
+        if self.considers_resync(v, &os, ps) {
+            match self.meet(v, ps.role, peer_disk, fx) {
+                Outcome::Conn(conn) => ns.conn = conn,
+                Outcome::Drop if os.disk == D::Negotiating => {
+                    ns.disk = D::Failed;
+                    ns.conn = C::Connected;
+                }
+                Outcome::Drop if ps.disk == D::Negotiating => {
+                    peer_disk = D::Diskless;
+                    ns.conn = C::Connected;
+                }
+                Outcome::Drop if self.link.peer_tentative => {
+                    return self.fail_link(LinkFailure::ProtocolError, fx);
+                }
+                Outcome::Drop => return self.drop_link(fx),
+            }
+        }
+        ns.peer = ps.role;
+        ns.pdsk = peer_disk;
+        ns.peer_isp = ps.aftr_isp || ps.user_isp;
+        self.adopt_state(v, &os, ns, ps, fx);
+    }
+
+    fn adopt_state(
+        &mut self,
+        v: VolumeIndex,
+        os: &State,
+        mut ns: State,
+        ps: &State,
+        fx: &mut dyn Effects,
+    ) {
+        let elsewhere = self.peer_primary_elsewhere(v);
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.consider_resync = false;
+        volume.discard_my_data = false;
+        if matches!(ns.conn, C::Connected | C::WFBitMapS) && ns.disk == D::Negotiating {
+            ns.disk = volume.after_attach;
+        } else if ns.conn > C::Connected && ns.disk == D::Negotiating {
+            ns.disk = volume.after_attach.min(D::Outdated).max(D::Inconsistent);
+        }
+        if os.conn < C::Connected && ns.conn >= C::Connected {
+            let wanted = crate::state::implied(ns, volume.after_attach);
+            let context = Context {
+                two_primaries: false,
+                peer_primary_elsewhere: elsewhere,
+                open: false,
+            };
+            if let Err(code) = check(os, &wanted, &context) {
+                fx.act(Act::Notice(Notice::Peer(code.text())));
+                return self.drop_link(fx);
+            }
+        }
+        self.change(v, ns, "the peer's state", fx);
+        let conn = self
+            .vol(v)
+            .map_or(C::StandAlone, |volume| volume.state.conn);
+        if os.conn > C::WFReportParams
+            && conn > C::Connected
+            && ps.conn <= C::Connected
+            && ps.disk != D::Negotiating
+            && os.conn != conn
+        {
+            let state = self.vol(v).map_or(ns, |volume| volume.state);
+            self.announce(v, Announcement::Uuids, fx);
+            self.announce(v, Announcement::State(state), fx);
+        }
+    }
+
+    fn considers_resync(&self, v: VolumeIndex, os: &State, ps: &State) -> bool {
+        let Some(volume) = self.vol(v) else {
+            return false;
+        };
+        let negotiating = ps.disk == D::Negotiating || os.disk == D::Negotiating;
+        volume.peer_generation.is_some()
+            && ps.disk >= D::Negotiating
+            && os.disk >= D::Negotiating
+            && (os.conn < C::Connected
+                || (os.conn == C::Connected && negotiating)
+                || volume.consider_resync
+                || (os.conn == C::Connected
+                    && (C::StartingSyncS..=C::WFBitMapT).contains(&ps.conn)))
+    }
+
+    /// The sync handshake (section 8.4).
+    fn meet(
+        &mut self,
+        v: VolumeIndex,
+        peer_role: Role,
+        peer_disk: D,
+        fx: &mut dyn Effects,
+    ) -> Outcome {
+        let (net, resolve_flag) = (self.net.unwrap_or_default(), self.link.resolve);
+        let wsame = self.link.agreed.features.contains(Features::WSAME);
+        let Some(volume) = self.vol_mut(v) else {
+            return Outcome::Drop;
+        };
+        let Some(peer) = &mut volume.peer_generation else {
+            return Outcome::Drop;
+        };
+        let my_disk = match volume.state.disk {
+            D::Negotiating => volume.after_attach,
+            disk => disk,
+        };
+        let meeting = Meeting {
+            own: volume.generation,
+            peer: peer.uuids,
+            own_crashed: volume.crashed_primary,
+            peer_crashed: peer.crashed_primary,
+            own_primary: volume.state.role == Role::Primary,
+            peer_primary: peer_role == Role::Primary,
+            resolve: resolve_flag,
+            feature_wsame: wsame,
+        };
+        let decision = compare(&meeting);
+        let corrected = decision
+            .correction
+            .is_some_and(|correction| correction.apply(&mut volume.generation, &mut peer.uuids));
+        let peer = *peer;
+        let dirty_bits = volume.out_of_sync();
+        let discard_mine = volume.discard_my_data;
+        let mut verdict = decision.verdict;
+        if matches!(verdict, Verdict::Unrelated | Verdict::NeedsFeature(_)) {
+            fx.act(Act::Notice(Notice::UnrelatedData { volume: v }));
+            return Outcome::Drop;
+        }
+        if corrected {
+            self.superblock_changed(v, fx);
+        }
+        if (my_disk == D::Inconsistent) != (peer_disk == D::Inconsistent)
+            && (my_disk > D::Inconsistent || peer_disk > D::Inconsistent)
+        {
+            let full = match verdict {
+                Verdict::Source { full } | Verdict::Target { full } => full,
+                Verdict::SplitBrain { automatic } => !automatic,
+                _ => false,
+            };
+            verdict = match my_disk > D::Inconsistent {
+                true => Verdict::Source { full },
+                false => Verdict::Target { full },
+            };
+        }
+        if let Verdict::SplitBrain { automatic } = verdict {
+            let conflict = Conflict {
+                own: meeting.own,
+                peer: meeting.peer,
+                own_dirty: dirty_bits,
+                peer_dirty: peer.dirty_bits,
+                own_primary: meeting.own_primary,
+                peer_primary: meeting.peer_primary,
+                resolve: resolve_flag,
+                discard_own: discard_mine,
+                discard_peer: peer.discard_my_data,
+            };
+            let policies = net.after_split_brain;
+            let found = resolve(
+                &conflict,
+                &policies,
+                automatic,
+                net.always_after_split_brain,
+            );
+            fx.act(Act::Notice(Notice::SplitBrain {
+                volume: v,
+                resolved: found.is_some(),
+            }));
+            match found {
+                Some(outcome) => verdict = outcome,
+                None => return Outcome::Drop,
+            }
+        }
+        self.act_on_verdict(v, verdict, my_disk, fx)
+    }
+
+    fn act_on_verdict(
+        &mut self,
+        v: VolumeIndex,
+        verdict: Verdict,
+        my_disk: D,
+        fx: &mut dyn Effects,
+    ) -> Outcome {
+        let net = self.net.unwrap_or_default();
+        let primary = self.vol(v).is_some_and(Volume::primary);
+        let tentative = net.tentative || self.link.peer_tentative;
+        let (conn, full) = match verdict {
+            Verdict::Source { .. } if my_disk <= D::Inconsistent => {
+                fx.act(Act::Notice(Notice::Peer(
+                    "this node should be sync source, but its disk is Inconsistent",
+                )));
+                return Outcome::Drop;
+            }
+            Verdict::Target { .. }
+                if primary && my_disk >= D::Consistent && !net.rr_conflict_violently =>
+            {
+                fx.act(Act::Notice(Notice::Peer(
+                    "this node should be sync target, but it is Primary",
+                )));
+                return Outcome::Drop;
+            }
+            Verdict::Source { full } => (C::WFBitMapS, full),
+            Verdict::Target { full } => (C::WFBitMapT, full),
+            _ => (C::Connected, false),
+        };
+        if tentative {
+            let what = match conn {
+                C::WFBitMapS => "dry run: this node would be sync source",
+                C::WFBitMapT => "dry run: this node would be sync target",
+                _ => "dry run: no resync would be needed",
+            };
+            fx.act(Act::Notice(Notice::Peer(what)));
+            return Outcome::Drop;
+        }
+        if full {
+            self.set_all_bits(v, fx);
+        }
+        Outcome::Conn(conn)
+    }
+
+    /// `P_STATE_CHG_REQ`: the peer asks for a change (section 7.6).
+    pub(crate) fn change_requested(
+        &mut self,
+        v: VolumeIndex,
+        change: &StateChange,
+        fx: &mut dyn Effects,
+    ) {
+        let code = match (self.admin_awaits_reply(), self.link.resolve) {
+            (true, true) => ReturnCode::CONCURRENT_CHANGE,
+            _ => self.agree(v, change, fx),
+        };
+        self.announce(v, Announcement::Reply(code), fx);
+    }
+
+    fn agree(&mut self, v: VolumeIndex, change: &StateChange, fx: &mut dyn Effects) -> ReturnCode {
+        let elsewhere = self.peer_primary_elsewhere(v);
+        let Some(volume) = self.vol_mut(v) else {
+            return ReturnCode::UNKNOWN_ERROR;
+        };
+        let Ok(change) = change.from_peer() else {
+            return ReturnCode::NOT_SUPPORTED;
+        };
+        let old = volume.state;
+        if old.conn < C::Connected {
+            return ReturnCode::IN_TRANSIENT_STATE;
+        }
+        let new = crate::state::implied(change.apply(old), volume.after_attach);
+        let open = volume.readers + volume.writers > 0;
+        let context = Context {
+            two_primaries: false,
+            peer_primary_elsewhere: elsewhere,
+            open,
+        };
+        if let Err(code) = check(&old, &new, &context) {
+            return code;
+        }
+        let both_inconsistent = old.disk == D::Inconsistent && old.pdsk == D::Inconsistent;
+        if both_inconsistent && old.peer == Role::Secondary && new.peer == Role::Primary {
+            volume.consider_resync = true;
+        }
+        self.change(v, new, "asked for by the peer", fx);
+        ReturnCode::SUCCESS
+    }
+
+    /// `P_CONN_ST_CHG_REQ`: the peer wants to disconnect (section 7.8).
+    pub(crate) fn disconnect_received(&mut self, change: &StateChange, fx: &mut dyn Effects) {
+        let tear_down = change.from_peer().ok().and_then(|change| change.conn) == Some(C::TearDown);
+        let code = match tear_down {
+            true => ReturnCode::SUCCESS,
+            false => ReturnCode::NOT_SUPPORTED,
+        };
+        if let (true, Some(D::Outdated)) = (tear_down, change.pdsk) {
+            self.for_each_volume(|this, v| {
+                if let Some(state) = this
+                    .vol(v)
+                    .map(|volume| volume.state)
+                    .filter(|s| s.disk > D::Outdated)
+                {
+                    if state.role != Role::Primary {
+                        if let Some(volume) = this.vol_mut(v) {
+                            volume.outdate_when_lost = true;
+                        }
+                    }
+                }
+            });
+        }
+        self.send(
+            None,
+            Socket::Meta,
+            &Packet::ConnStateChangeReply(code),
+            Payload::None,
+            fx,
+        );
+        if tear_down {
+            self.end_link(C::TearDown, true, fx);
+        }
+    }
+
+    /// Prepares the series of bitmap packets. False if there is nothing to send.
+    pub(crate) fn start_sending_bitmap(&mut self, v: VolumeIndex) -> bool {
+        let use_rle = self.net.is_none_or(|net| net.use_rle);
+        let Some(volume) = self.vol_mut(v) else {
+            return false;
+        };
+        let Some(disk) = &volume.disk else {
+            return false;
+        };
+        volume.bitmap_out = Some(BitmapSender::new(disk.bitmap.bits(), use_rle));
+        true
+    }
+
+    /// Writes the next packet of the bitmap series into `out` (4096 bytes); `None` if the series is complete. Called by the sender
+    /// of the data stream for `Payload::Bitmap`, with no other packet in between.
+    pub fn bitmap_packet(&mut self, v: VolumeIndex, out: &mut [u8]) -> Option<usize> {
+        let volume = self.vol_mut(v)?;
+        let number = volume.number;
+        let (disk, sender) = (volume.disk.as_ref()?, volume.bitmap_out.as_mut()?);
+        match sender.next_packet(&disk.bitmap, number, out) {
+            Ok(Some(len)) => Some(len),
+            _ => {
+                volume.bitmap_out = None;
+                None
+            }
+        }
+    }
+
+    /// `P_BITMAP` or `P_COMPRESSED_BITMAP` (section 5.2).
+    pub(crate) fn bitmap_received(
+        &mut self,
+        v: VolumeIndex,
+        chunk: Result<&[u8], &CompressedBitmap<'_>>,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let Some(disk) = &mut volume.disk else {
+            return self.fail_link(LinkFailure::ProtocolError, fx);
+        };
+        let bits = disk.bitmap.bits();
+        let series = volume.bitmap_in.get_or_insert(BitmapReceiver::new(bits));
+        let merged = match chunk {
+            Ok(words) => series.plain(words, &mut disk.bitmap),
+            Err(runs) => series.compressed(runs, &mut disk.bitmap),
+        };
+        disk.bitmap_dirty = true;
+        if merged.is_err() {
+            fx.act(Act::Notice(Notice::Peer(
+                "a bitmap packet does not fit the volume",
+            )));
+            return self.fail_link(LinkFailure::ProtocolError, fx);
+        }
+        if !series.is_complete() {
+            return;
+        }
+        volume.bitmap_in = None;
+        let state = volume.state;
+        match state.conn {
+            C::WFBitMapT => {
+                self.announce(v, Announcement::Bitmap, fx);
+                let conn = C::WFSyncUUID;
+                self.change(v, State { conn, ..state }, "bitmap received", fx);
+            }
+            C::WFBitMapS => {
+                let (conn, pdsk) = (C::SyncSource, D::Inconsistent);
+                self.change(
+                    v,
+                    State {
+                        conn,
+                        pdsk,
+                        ..state
+                    },
+                    "bitmap received",
+                    fx,
+                );
+            }
+            _ => (),
+        }
+        self.force_write_bitmap(v, fx);
+    }
+
+    /// `P_SYNC_UUID`: the resync begins, with this node as target (section 5.1).
+    pub(crate) fn sync_uuid_received(&mut self, v: VolumeIndex, uuid: u64, fx: &mut dyn Effects) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let state = volume.state;
+        if matches!(state.conn, C::Connected | C::StartingSyncT | C::WFBitMapT) {
+            // It overtook the answer on the other stream that takes this node to WFSyncUUID.
+            volume.early_sync_uuid = Some(uuid);
+            return;
+        }
+        if !matches!(state.conn, C::WFSyncUUID | C::Behind) || volume.disk.is_none() {
+            fx.act(Act::Notice(Notice::Peer(
+                "P_SYNC_UUID in a state that does not wait for it",
+            )));
+            return self.fail_link(LinkFailure::ProtocolError, fx);
+        }
+        let primary = volume.primary();
+        volume.generation.set_current(uuid, primary);
+        volume.generation.bitmap = 0;
+        let (conn, disk) = (C::SyncTarget, D::Inconsistent);
+        self.superblock_changed(v, fx);
+        self.change(
+            v,
+            State {
+                conn,
+                disk,
+                ..state
+            },
+            "the source's sync UUID",
+            fx,
+        );
+    }
+
+    /// This node becomes source: makes and announces the sync UUID.
+    pub(crate) fn announce_sync_uuid(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let random = fx.random();
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let uuid = volume.generation.make_sync_uuid(random);
+        self.superblock_changed(v, fx);
+        self.announce(v, Announcement::SyncUuid(uuid), fx);
+    }
+
+    /// `P_OUT_OF_SYNC` (section 4.12).
+    pub(crate) fn out_of_sync_received(&mut self, v: VolumeIndex, range: &crate::wire::Range) {
+        if let Some(volume) = self.vol_mut(v) {
+            volume.mark(range);
+            if is_syncing(volume.state.conn) && !is_source(volume.state.conn) {
+                volume.resync.total += 1;
+            }
+        }
+    }
+}
+
+fn smaller_set(a: u64, b: u64) -> u64 {
+    match (a, b) {
+        (0, size) | (size, 0) => size,
+        _ => a.min(b),
+    }
+}
+
+/// Size that both nodes can offer (section 3.8).
+fn agreed_size<M: Memory>(volume: &Volume<M>, peer: &Sizes) -> u64 {
+    let (mine, theirs) = (volume.disk_size(), peer.disk_sectors);
+    let last = volume
+        .disk
+        .as_ref()
+        .map_or(0, |disk| disk.superblock.la_size);
+    let new = match (mine, theirs) {
+        (m, p) if m != 0 && p != 0 => m.min(p),
+        (m, p) if last != 0 => [m, p]
+            .into_iter()
+            .filter(|size| *size != 0)
+            .fold(last, u64::min),
+        (m, p) => m.max(p),
+    };
+    match volume.user_size {
+        0 => new,
+        user => user.min(new),
+    }
+}

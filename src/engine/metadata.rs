@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lower disk and its metadata: attach, what is written when, errors, detach (metadata, sections 2.5, 4.4 and 5).
+//!
+//! This version keeps no activity log: the flag `AL_DISABLED` stands in the superblock, so that a node which crashes as Primary, and any
+//! implementation that attaches its disk, resyncs all blocks. Metadata that a later step depends on are durable before that
+//! step: writes of the application wait, and so does what the peer is told (see [`Resource::announce`]).
+
+use crate::admin::Refusal;
+use crate::bitmap::Bitmap;
+use crate::bits::bits_of;
+use crate::effects::{Act, Effects, Millis, Notice, VolumeIndex};
+use crate::generation::Generation;
+use crate::memory::Memory;
+use crate::meta::{MetaFlags, Superblock};
+use crate::resource::Resource;
+use crate::volume::{AttachedDisk, Disk, OnIoError, WriteBack};
+use crate::wire::{ConnState, DiskState, Role, State};
+
+impl<M: Memory> Resource<M> {
+    /// Takes a lower disk (metadata, section 5.2, from step 10 on). The device gets its size by `Act::SetCapacity`.
+    ///
+    /// # Errors
+    ///
+    /// The volume has a disk, the disk is too small for the data that it holds, or for the device as it is.
+    pub fn attach(
+        &mut self,
+        now: Millis,
+        v: VolumeIndex,
+        attached: AttachedDisk<M>,
+        fx: &mut dyn Effects,
+    ) -> Result<(), Refusal> {
+        self.now = now;
+        let link_busy = self.link.is_closing();
+        let Some(volume) = self.vol_mut(v) else {
+            return Err(Refusal::new(127, "no such volume"));
+        };
+        if volume.disk.is_some() || volume.state.disk != DiskState::Diskless {
+            return Err(Refusal::new(124, "the volume has a disk already"));
+        }
+        if link_busy || volume.state.conn == ConnState::WFReportParams {
+            return Err(crate::wire::ReturnCode::IN_TRANSIENT_STATE.into());
+        }
+        let superblock = attached.superblock;
+        let wanted = attached.options.size;
+        if wanted > attached.usable_sectors {
+            return Err(Refusal::new(
+                111,
+                "the lower disk is smaller than the configured size",
+            ));
+        }
+        let limit = if wanted == 0 {
+            attached.usable_sectors
+        } else {
+            wanted
+        };
+        if limit < volume.capacity {
+            return Err(Refusal::new(
+                111,
+                "the lower disk is smaller than the device",
+            ));
+        }
+        if superblock.flags.contains(MetaFlags::CONSISTENT)
+            && limit < superblock.la_size
+            && wanted == 0
+        {
+            return Err(Refusal::new(
+                170,
+                "the lower disk would cut off data: it is smaller than the device that it held",
+            ));
+        }
+        if (attached.bitmap.len() as u64).saturating_mul(64) < bits_of(limit) {
+            return Err(Refusal::new(
+                119,
+                "the bitmap area is too small for the disk",
+            ));
+        }
+        let capacity = match (volume.capacity, superblock.la_size) {
+            (0, 0) => limit,
+            (0, last) => last.min(limit),
+            (current, _) => current,
+        };
+        // An unconnected node may offer all that the disk has, once it is larger than what was agreed.
+        let capacity = if volume.state.conn < ConnState::Connected {
+            limit.max(capacity)
+        } else {
+            capacity
+        };
+        self.install(v, attached, capacity, fx);
+        Ok(())
+    }
+
+    fn install(
+        &mut self,
+        v: VolumeIndex,
+        attached: AttachedDisk<M>,
+        capacity: u64,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let superblock = attached.superblock;
+        let flags = superblock.flags;
+        let (after_attach, peer_disk) = flags.initial_disk_states(false);
+        let crashed =
+            flags.contains(MetaFlags::CRASHED_PRIMARY) || flags.contains(MetaFlags::PRIMARY_IND);
+        // The bitmap covers what was agreed; blocks beyond are new and get set.
+        let known = if superblock.la_size == 0 {
+            capacity
+        } else {
+            superblock.la_size.min(capacity)
+        };
+        let mut bitmap = Bitmap::new(attached.bitmap, known);
+        bitmap.resize(capacity);
+        let everything = flags.contains(MetaFlags::FULL_SYNC)
+            || superblock.la_size == 0
+            || (crashed && flags.contains(MetaFlags::AL_DISABLED));
+        volume.crashed_primary = crashed;
+        volume.after_attach = after_attach;
+        volume.user_size = attached.options.size;
+        volume.generation = Generation {
+            current: superblock.current_uuid,
+            bitmap: superblock.bitmap_uuid,
+            history: superblock.history_uuids,
+        };
+        let primary = volume.primary();
+        volume
+            .generation
+            .set_current(superblock.current_uuid, primary);
+        volume.disk = Some(Disk {
+            superblock,
+            usable: attached.usable_sectors,
+            bitmap,
+            options: attached.options,
+            limits: attached.limits,
+            flags: flags
+                .without(MetaFlags::AL_CLEAN)
+                .with(MetaFlags::AL_DISABLED, true),
+            full_sync: false,
+            write: WriteBack::default(),
+            bitmap_writing: false,
+            bitmap_dirty: false,
+        });
+        volume.closing_disk = false;
+        let state = volume.state;
+        let grown = capacity != volume.capacity;
+        volume.capacity = capacity;
+        if grown {
+            fx.act(Act::SetCapacity {
+                volume: v,
+                sectors: capacity,
+            });
+        }
+        if everything {
+            self.set_all_bits(v, fx);
+        }
+        self.change(
+            v,
+            State {
+                disk: DiskState::Attaching,
+                ..state
+            },
+            "attach",
+            fx,
+        );
+        let connected = state.conn >= ConnState::Connected;
+        let (disk, pdsk) = match connected {
+            true => (DiskState::Negotiating, state.pdsk),
+            false => (after_attach, peer_disk),
+        };
+        self.change(
+            v,
+            State {
+                disk,
+                pdsk,
+                ..state
+            },
+            "attach",
+            fx,
+        );
+        self.superblock_changed(v, fx);
+    }
+
+    /// Something in the superblock changed: have it written.
+    pub(crate) fn superblock_changed(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let Some(disk) = self.vol_mut(v).and_then(|volume| volume.disk.as_mut()) else {
+            return;
+        };
+        disk.write.wanted += 1;
+        if !disk.write.running {
+            disk.write.running = true;
+            fx.act(Act::WriteSuperblock { volume: v });
+        }
+    }
+
+    /// The superblock as it should be on the disk, and its number for [`Resource::superblock_done`].
+    pub fn superblock(&mut self, v: VolumeIndex) -> Option<(u64, Superblock)> {
+        let volume = self.vol_mut(v)?;
+        let (generation, capacity, max_bio) =
+            (volume.generation, volume.capacity, volume.peer_max_bio);
+        let disk = volume.disk.as_mut()?;
+        disk.superblock = Superblock {
+            la_size: capacity,
+            current_uuid: generation.current,
+            bitmap_uuid: generation.bitmap,
+            history_uuids: generation.history,
+            flags: disk.flags,
+            clean: false,
+            la_peer_max_bio_size: max_bio,
+            ..disk.superblock
+        };
+        Some((disk.write.wanted, disk.superblock))
+    }
+
+    /// The superblock with this number is on stable storage, or could not be written.
+    pub fn superblock_done(
+        &mut self,
+        now: Millis,
+        v: VolumeIndex,
+        number: u64,
+        ok: bool,
+        fx: &mut dyn Effects,
+    ) {
+        self.now = now;
+        let Some(disk) = self.vol_mut(v).and_then(|volume| volume.disk.as_mut()) else {
+            return;
+        };
+        disk.write.running = false;
+        disk.write.done = number;
+        if !ok {
+            // Nothing more will be written: what waits must not wait for ever.
+            disk.write.done = disk.write.wanted;
+            self.give_up_disk(v, "the metadata cannot be written", fx);
+        } else if disk.write.pending() {
+            disk.write.running = true;
+            fx.act(Act::WriteSuperblock { volume: v });
+        }
+        if self
+            .vol(v)
+            .is_some_and(|volume| !volume.waits_for_metadata())
+        {
+            self.tell_waiting(v, fx);
+            self.settle_all(fx);
+            self.resync_fill(v, fx);
+        }
+        self.admin_metadata_written(fx);
+        self.disk_operation_ended(v, fx);
+        fx.act(Act::Wake);
+    }
+
+    /// Marks every block, and keeps the intention on the disk until the bitmap is there (metadata, section 4.4).
+    pub(crate) fn set_all_bits(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let Some(disk) = self.vol_mut(v).and_then(|volume| volume.disk.as_mut()) else {
+            return;
+        };
+        disk.bitmap.set_all();
+        disk.full_sync = true;
+        disk.flags = disk.flags.with(MetaFlags::FULL_SYNC, true);
+        self.superblock_changed(v, fx);
+        self.force_write_bitmap(v, fx);
+    }
+
+    /// Has the bitmap written if it changed since the last time.
+    pub(crate) fn write_bitmap(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if self
+            .vol(v)
+            .and_then(|volume| volume.disk.as_ref())
+            .is_some_and(|disk| disk.bitmap_dirty)
+        {
+            self.force_write_bitmap(v, fx);
+        }
+    }
+
+    /// Has the bitmap written.
+    pub(crate) fn force_write_bitmap(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let Some(disk) = self.vol_mut(v).and_then(|volume| volume.disk.as_mut()) else {
+            return;
+        };
+        if disk.bitmap_writing {
+            disk.bitmap_dirty = true;
+            return;
+        }
+        disk.bitmap_writing = true;
+        disk.bitmap_dirty = false;
+        fx.act(Act::WriteBitmap { volume: v });
+    }
+
+    /// Words of the bitmap, to be written to the disk.
+    pub fn bitmap_words(&self, v: VolumeIndex) -> Option<&[u64]> {
+        Some(self.vol(v)?.disk.as_ref()?.bitmap.words())
+    }
+
+    /// The bitmap is written, or could not be.
+    pub fn bitmap_written(&mut self, now: Millis, v: VolumeIndex, ok: bool, fx: &mut dyn Effects) {
+        self.now = now;
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.counters.bitmap += 1;
+        let Some(disk) = &mut volume.disk else { return };
+        disk.bitmap_writing = false;
+        let finished_full = ok && disk.full_sync && !disk.bitmap_dirty;
+        if finished_full {
+            disk.full_sync = false;
+            disk.flags = disk.flags.with(MetaFlags::FULL_SYNC, false);
+        }
+        if !ok {
+            self.give_up_disk(v, "the bitmap cannot be written", fx);
+        } else if finished_full {
+            // The write of the superblock flushes the cache of the disk before, so the bits are durable when the flag goes.
+            self.superblock_changed(v, fx);
+        } else if disk.full_sync {
+            self.force_write_bitmap(v, fx);
+        }
+        self.disk_operation_ended(v, fx);
+    }
+
+    /// The lower disk reported an error (metadata, section 5.6).
+    pub(crate) fn disk_failed(&mut self, v: VolumeIndex, what: &'static str, fx: &mut dyn Effects) {
+        let policy = self
+            .vol(v)
+            .and_then(|volume| volume.disk.as_ref())
+            .map(|disk| disk.options.on_io_error);
+        match (policy, self.vol(v).map(|volume| volume.state)) {
+            (Some(OnIoError::PassOn), Some(state)) => {
+                fx.act(Act::Notice(Notice::DiskFailed { volume: v, what }));
+                if state.disk > DiskState::Inconsistent {
+                    let disk = DiskState::Inconsistent;
+                    self.change(v, State { disk, ..state }, what, fx);
+                }
+            }
+            (Some(OnIoError::Detach), _) => self.give_up_disk(v, what, fx),
+            (None, _) | (_, None) => (),
+        }
+    }
+
+    /// Gives the lower disk up.
+    fn give_up_disk(&mut self, v: VolumeIndex, what: &'static str, fx: &mut dyn Effects) {
+        let Some(state) = self.vol(v).map(|volume| volume.state) else {
+            return;
+        };
+        if state.disk > DiskState::Failed {
+            fx.act(Act::Notice(Notice::DiskFailed { volume: v, what }));
+            self.change(
+                v,
+                State {
+                    disk: DiskState::Failed,
+                    ..state
+                },
+                what,
+                fx,
+            );
+        }
+    }
+
+    /// The disk is Failed: when nothing is in flight on it, it goes.
+    pub(crate) fn drain_disk(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        self.force_write_bitmap(v, fx);
+        self.disk_operation_ended(v, fx);
+    }
+
+    /// An operation on the lower disk ended; perhaps it was the last one that a detach waited for.
+    pub(crate) fn disk_operation_ended(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let Some(disk) = &volume.disk else { return };
+        let busy = volume.local_io > 0 || disk.bitmap_writing || disk.write.running;
+        if volume.state.disk == DiskState::Failed && !busy && !volume.closing_disk {
+            volume.closing_disk = true;
+            fx.act(Act::CloseDisk { volume: v });
+        }
+    }
+
+    /// The lower disk is closed.
+    pub fn disk_closed(&mut self, now: Millis, v: VolumeIndex, fx: &mut dyn Effects) {
+        self.now = now;
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.disk = None;
+        volume.closing_disk = false;
+        if volume.state.role == Role::Primary {
+            volume.exposed = volume.generation.current;
+        }
+        let state = volume.state;
+        self.change(
+            v,
+            State {
+                disk: DiskState::Diskless,
+                ..state
+            },
+            "detached",
+            fx,
+        );
+        self.admin_disk_closed(v, fx);
+        fx.act(Act::Wake);
+    }
+
+    /// Requests that waited for metadata of a disk that is gone need not wait any more.
+    pub(crate) fn settle_requests_without_disk(&mut self, _v: VolumeIndex, fx: &mut dyn Effects) {
+        self.settle_all(fx);
+        fx.act(Act::Wake);
+    }
+}

@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Life of a request of the peer: replicated writes, reads, and the block transfers of a resync (wire protocol, sections 4 and 5).
+//!
+//! Writes take effect in the order in which they arrive: one that overlaps a write in progress waits, and nothing more is read from
+//! the data stream until it runs. A barrier stops the reading as well, until all writes before it are on stable storage.
+
+use crate::effects::{Act, DiskOp, Effects, Millis, Payload, PeerSlot, VolumeIndex};
+use crate::link::LinkFailure;
+use crate::memory::Memory;
+use crate::resource::Resource;
+use crate::state::is_syncing;
+use crate::wire::{
+    Ack, BarrierAck, BarrierNumber, BlockData, BlockId, BlockRequest, DataFlags, DiskState,
+    Features, Packet, Range, RangeWrite, Socket,
+};
+
+/// What a slot is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The receiver reads a payload into it.
+    Reserved,
+    /// A replicated write.
+    Write,
+    /// A read of the peer's application.
+    Read,
+    /// A read for a resync with this node as source.
+    ResyncRead,
+    /// A resync request of this node; the answer is pending.
+    Requested,
+    /// The answer is being written.
+    ResyncWrite,
+    /// Its buffer waits in the send queue.
+    Sending,
+    /// The shell drops its buffer.
+    Releasing,
+}
+
+/// A slot of the peer's requests.
+pub struct PeerRequest {
+    pub(crate) volume: VolumeIndex,
+    pub(crate) kind: Kind,
+    pub(crate) range: Range,
+    block_id: BlockId,
+    flags: DataFlags,
+    op: DiskOp,
+    /// Submitted to the lower disk.
+    running: bool,
+    /// Connection that it belongs to.
+    generation: u32,
+}
+
+impl PeerRequest {
+    fn new(kind: Kind, volume: VolumeIndex, range: Range, generation: u32) -> Self {
+        Self {
+            volume,
+            kind,
+            range,
+            block_id: BlockId::SYNCER,
+            flags: DataFlags::NONE,
+            op: DiskOp::Read,
+            running: false,
+            generation,
+        }
+    }
+
+    fn writes(&self) -> bool {
+        matches!(self.kind, Kind::Write | Kind::ResyncWrite)
+    }
+}
+
+/// Bytes of payload that may be in memory at a time.
+const BUFFER_LIMIT: u64 = 16 << 20;
+
+/// Slots that stay free for what a single packet may need.
+const SPARE_SLOTS: u32 = 4;
+
+impl<M: Memory> Resource<M> {
+    /// Whether the next packet of the data stream may be read; if not, wait for `Act::Wake`.
+    pub fn receiver_ready(&self) -> bool {
+        let held = self
+            .peer
+            .iter()
+            .any(|(_, request)| request.writes() && !request.running);
+        let buffered: u64 = self
+            .peer
+            .iter()
+            .filter(|(_, request)| !matches!(request.kind, Kind::Requested | Kind::Releasing))
+            .filter(|(_, request)| request.kind != Kind::Write || request.op == DiskOp::Write)
+            .map(|(_, request)| u64::from(request.range.bytes))
+            .sum();
+        self.receiving.barrier.is_none()
+            && !held
+            && buffered < BUFFER_LIMIT
+            && self.peer.available() > SPARE_SLOTS
+    }
+
+    /// A slot for a payload of `bytes` bytes that the receiver is about to read; `None` if all are in use.
+    pub fn reserve_peer(&mut self, bytes: u32) -> Option<PeerSlot> {
+        let range = Range { sector: 0, bytes };
+        self.peer.insert(PeerRequest::new(
+            Kind::Reserved,
+            usize::MAX,
+            range,
+            self.link.generation,
+        ))
+    }
+
+    /// Sends an acknowledgement on the meta socket.
+    pub(crate) fn acknowledge(
+        &mut self,
+        v: VolumeIndex,
+        kind: fn(Ack) -> Packet<'static>,
+        range: Range,
+        block_id: BlockId,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let seq_num = volume.next_seq();
+        let ack = Ack {
+            sector: range.sector,
+            block_id,
+            blksize: range.bytes,
+            seq_num,
+        };
+        self.send(Some(v), Socket::Meta, &kind(ack), Payload::None, fx);
+    }
+
+    /// `P_DATA` with its payload in `slot`.
+    pub(crate) fn data_received(
+        &mut self,
+        v: VolumeIndex,
+        data: &BlockData<'_>,
+        slot: PeerSlot,
+        fx: &mut dyn Effects,
+    ) {
+        self.write_received(
+            v,
+            data.range,
+            data.block_id,
+            data.seq_num,
+            data.flags,
+            DiskOp::Write,
+            slot,
+            fx,
+        );
+    }
+
+    /// `P_TRIM` or `P_ZEROES`.
+    pub(crate) fn range_write_received(
+        &mut self,
+        v: VolumeIndex,
+        write: &RangeWrite,
+        zeroes: bool,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(slot) = self.reserve_peer(0) else {
+            return self.fail_link(LinkFailure::ProtocolError, fx);
+        };
+        // A sender without the feature uses discards for "must read as zero" too (section 3.3).
+        let must_be_zero = zeroes || !self.link.agreed.features.contains(Features::WZEROES);
+        let op = match must_be_zero {
+            true => DiskOp::Zeroes {
+                unmap: !zeroes || write.flags.contains(DataFlags::DISCARD),
+            },
+            false => DiskOp::Discard,
+        };
+        self.write_received(
+            v,
+            write.range,
+            write.block_id,
+            write.seq_num,
+            write.flags,
+            op,
+            slot,
+            fx,
+        );
+    }
+
+    #[allow(clippy::too_many_arguments)] // The fields of two packets that are one thing.
+    fn write_received(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        block_id: BlockId,
+        seq_num: u32,
+        mut flags: DataFlags,
+        op: DiskOp,
+        slot: PeerSlot,
+        fx: &mut dyn Effects,
+    ) {
+        let generation = self.link.generation;
+        self.receiving.writes = self.receiving.writes.saturating_add(1);
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.peer_seq = seq_num;
+        volume.counters.received += range.sectors();
+        if !volume.has_disk() {
+            self.release(slot, fx);
+            return self.acknowledge(v, Packet::NegAck, range, block_id, fx);
+        }
+        if volume.state.pdsk < DiskState::Inconsistent {
+            volume.mark(&range);
+            flags = flags.without(DataFlags::MAY_SET_IN_SYNC);
+        }
+        volume.counters.unacked += 1;
+        self.receiving.active += 1;
+        if let Some(request) = self.peer.get_mut(slot) {
+            *request = PeerRequest {
+                block_id,
+                flags,
+                op,
+                ..PeerRequest::new(Kind::Write, v, range, generation)
+            };
+        }
+        if flags.contains(DataFlags::SEND_RECEIVE_ACK) {
+            self.acknowledge(v, Packet::RecvAck, range, block_id, fx);
+        }
+        self.run_or_hold(slot, fx);
+    }
+
+    /// `P_BARRIER`: the peer's open epoch is complete.
+    pub(crate) fn barrier_received(&mut self, barrier: BarrierNumber, fx: &mut dyn Effects) {
+        if self.receiving.writes > 0 {
+            self.receiving.barrier = Some(barrier);
+            self.finish_epoch(fx);
+        }
+    }
+
+    /// Acknowledges the peer's epoch once all its writes are on stable storage.
+    fn finish_epoch(&mut self, fx: &mut dyn Effects) {
+        let Some(barrier) = self.receiving.barrier else {
+            return;
+        };
+        if self.receiving.active > 0 {
+            return;
+        }
+        if !self.receiving.flushed {
+            self.receiving.flushed = true;
+            self.for_each_volume(|this, v| {
+                let flush = this
+                    .vol(v)
+                    .filter(|volume| volume.has_disk())
+                    .and_then(|volume| volume.disk.as_ref())
+                    .is_some_and(|disk| disk.options.disk_flushes);
+                if flush {
+                    this.receiving.flushing += 1;
+                    if let Some(volume) = this.vol_mut(v) {
+                        volume.local_io += 1;
+                    }
+                    fx.act(Act::FlushDisk { volume: v });
+                }
+            });
+        }
+        if self.receiving.flushing > 0 {
+            return;
+        }
+        let ack = BarrierAck {
+            barrier,
+            set_size: self.receiving.writes,
+        };
+        self.receiving.writes = 0;
+        self.receiving.barrier = None;
+        self.receiving.flushed = false;
+        self.send(
+            None,
+            Socket::Meta,
+            &Packet::BarrierAck(ack),
+            Payload::None,
+            fx,
+        );
+        fx.act(Act::Wake);
+    }
+
+    /// The cache of a lower disk is flushed.
+    pub fn flush_done(&mut self, now: Millis, v: VolumeIndex, ok: bool, fx: &mut dyn Effects) {
+        self.now = now;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.local_io = volume.local_io.saturating_sub(1);
+        }
+        if !ok {
+            self.disk_failed(v, "the lower disk failed to flush its cache", fx);
+        }
+        if self.receiving.stale_flushes > 0 {
+            self.receiving.stale_flushes -= 1;
+        } else {
+            self.receiving.flushing = self.receiving.flushing.saturating_sub(1);
+            self.finish_epoch(fx);
+        }
+        self.disk_operation_ended(v, fx);
+    }
+
+    /// `P_DATA_REQUEST`: a read of the peer's application.
+    pub(crate) fn read_received(
+        &mut self,
+        v: VolumeIndex,
+        request: &BlockRequest,
+        fx: &mut dyn Effects,
+    ) {
+        let up_to_date = self
+            .vol(v)
+            .is_some_and(|volume| volume.state.disk == DiskState::UpToDate);
+        match self
+            .serve(v, Kind::Read, request.range, request.block_id)
+            .filter(|_| up_to_date)
+        {
+            Some(slot) => self.run_or_hold(slot, fx),
+            None => self.acknowledge(v, Packet::NegDreply, request.range, request.block_id, fx),
+        }
+    }
+
+    /// `P_RS_DATA_REQUEST` and its relatives: a block transfer with this node as source.
+    pub(crate) fn resync_read_received(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        fx: &mut dyn Effects,
+    ) {
+        let up_to_date = self
+            .vol(v)
+            .is_some_and(|volume| volume.state.disk == DiskState::UpToDate);
+        match self
+            .serve(v, Kind::ResyncRead, range, BlockId::SYNCER)
+            .filter(|_| up_to_date)
+        {
+            Some(slot) => self.run_or_hold(slot, fx),
+            None => self.acknowledge(v, Packet::NegRsDreply, range, BlockId::SYNCER, fx),
+        }
+    }
+
+    fn serve(
+        &mut self,
+        v: VolumeIndex,
+        kind: Kind,
+        range: Range,
+        block_id: BlockId,
+    ) -> Option<PeerSlot> {
+        if self.vol(v)?.state.disk != DiskState::UpToDate {
+            return None;
+        }
+        let generation = self.link.generation;
+        let slot = self.peer.insert(PeerRequest {
+            block_id,
+            ..PeerRequest::new(kind, v, range, generation)
+        })?;
+        self.vol_mut(v)?.counters.unacked += 1;
+        Some(slot)
+    }
+
+    /// A resync request that this node is about to send.
+    pub(crate) fn remember_resync_request(&mut self, v: VolumeIndex, range: Range) -> bool {
+        let generation = self.link.generation;
+        self.peer.available() > 2 * SPARE_SLOTS
+            && self
+                .peer
+                .insert(PeerRequest::new(Kind::Requested, v, range, generation))
+                .is_some()
+    }
+
+    /// The outstanding resync request for exactly this range, which is forgotten. `None` if there is none.
+    pub(crate) fn take_resync_request(&mut self, v: VolumeIndex, range: Range) -> Option<()> {
+        let slot = self
+            .peer
+            .iter()
+            .find(|(_, r)| r.kind == Kind::Requested && r.volume == v && r.range == range)
+            .map(|(slot, _)| slot)?;
+        self.peer.remove(slot).map(|_| ())
+    }
+
+    /// Whether resync requests of this node are unanswered or being written.
+    pub(crate) fn resync_in_flight(&self, v: VolumeIndex) -> bool {
+        self.peer
+            .iter()
+            .any(|(_, r)| r.volume == v && matches!(r.kind, Kind::Requested | Kind::ResyncWrite))
+    }
+
+    /// The data of a resync request have arrived in `slot`.
+    pub(crate) fn write_resync_data(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        slot: PeerSlot,
+        fx: &mut dyn Effects,
+    ) {
+        let generation = self.link.generation;
+        if let Some(request) = self.peer.get_mut(slot) {
+            *request = PeerRequest {
+                op: DiskOp::Write,
+                ..PeerRequest::new(Kind::ResyncWrite, v, range, generation)
+            };
+        }
+        self.run_or_hold(slot, fx);
+    }
+
+    /// Gives a slot without further use back.
+    pub(crate) fn release(&mut self, slot: PeerSlot, fx: &mut dyn Effects) {
+        if let Some(request) = self.peer.get_mut(slot) {
+            request.kind = Kind::Releasing;
+            request.running = true;
+            fx.act(Act::ReleasePeer { slot });
+        }
+    }
+
+    /// The shell has dropped the buffer of a slot.
+    pub fn peer_released(&mut self, now: Millis, slot: PeerSlot, fx: &mut dyn Effects) {
+        self.now = now;
+        if let Some(request) = self.peer.remove(slot) {
+            fx.act(Act::Wake);
+            self.resync_fill(request.volume, fx);
+        }
+    }
+
+    /// The buffer of a slot is sent.
+    pub fn peer_sent(&mut self, now: Millis, slot: PeerSlot, fx: &mut dyn Effects) {
+        self.now = now;
+        if self
+            .peer
+            .get(slot)
+            .is_some_and(|request| request.kind == Kind::Sending)
+        {
+            self.release(slot, fx);
+        }
+    }
+
+    fn run_or_hold(&mut self, slot: PeerSlot, fx: &mut dyn Effects) {
+        let Some(request) = self.peer.get(slot) else {
+            return;
+        };
+        if request.running || self.is_held_back(slot, request) {
+            return;
+        }
+        let (v, op, range, flags) = (request.volume, request.op, request.range, request.flags);
+        if let Some(request) = self.peer.get_mut(slot) {
+            request.running = true;
+        }
+        if let Some(volume) = self.vol_mut(v) {
+            volume.local_io += 1;
+            volume.counters.local_pending += 1;
+            match op {
+                DiskOp::Read => volume.counters.read += range.sectors(),
+                _ => volume.counters.written += range.sectors(),
+            }
+        }
+        let (fua, preflush) = (
+            flags.contains(DataFlags::FUA),
+            flags.contains(DataFlags::FLUSH),
+        );
+        fx.act(Act::SubmitPeer {
+            slot,
+            volume: v,
+            op,
+            range,
+            fua,
+            preflush,
+        });
+    }
+
+    fn is_held_back(&self, slot: PeerSlot, request: &PeerRequest) -> bool {
+        let (v, range) = (request.volume, request.range);
+        match request.kind {
+            Kind::ResyncRead => self.app_writes_to(v, &range),
+            Kind::Write | Kind::ResyncWrite => self.peer.iter().any(|(other, r)| {
+                other != slot
+                    && r.volume == v
+                    && r.running
+                    && r.writes()
+                    && r.range.overlaps(&range)
+            }),
+            _ => false,
+        }
+    }
+
+    /// Starts what waited for other requests to the same blocks.
+    pub(crate) fn resume_held(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let mut at = self.peer.first();
+        while let Some(slot) = at {
+            at = self.peer.after(slot);
+            let waiting = self.peer.get(slot).is_some_and(|r| {
+                r.volume == v
+                    && !r.running
+                    && matches!(r.kind, Kind::Write | Kind::ResyncWrite | Kind::ResyncRead)
+            });
+            if waiting {
+                self.run_or_hold(slot, fx);
+                fx.act(Act::Wake);
+            }
+        }
+    }
+
+    /// The lower disk has finished with a request of the peer.
+    pub fn peer_disk_done(&mut self, now: Millis, slot: PeerSlot, ok: bool, fx: &mut dyn Effects) {
+        self.now = now;
+        let Some(request) = self.peer.get(slot) else {
+            return;
+        };
+        let (v, kind, range) = (request.volume, request.kind, request.range);
+        let (block_id, flags, op) = (request.block_id, request.flags, request.op);
+        let current = request.generation == self.link.generation && self.link.can_send();
+        if let Some(volume) = self.vol_mut(v) {
+            volume.local_io = volume.local_io.saturating_sub(1);
+            volume.counters.local_pending = volume.counters.local_pending.saturating_sub(1);
+            volume.counters.unacked = volume.counters.unacked.saturating_sub(1);
+        }
+        if !ok {
+            self.vol_mut(v).map(|volume| volume.mark(&range));
+        }
+        match kind {
+            Kind::Write => {
+                self.release(slot, fx);
+                if current {
+                    self.acknowledge_write(v, range, block_id, flags, ok, fx);
+                }
+            }
+            Kind::ResyncWrite => {
+                self.release(slot, fx);
+                self.resync_written(v, range, ok, current, fx);
+            }
+            Kind::Read | Kind::ResyncRead => self.read_done(slot, ok && current, current, fx),
+            _ => (),
+        }
+        if !ok {
+            let what = match op {
+                DiskOp::Read => "a read for the peer failed on the lower disk",
+                _ => "a write of the peer failed on the lower disk",
+            };
+            self.disk_failed(v, what, fx);
+        }
+        if kind == Kind::Write && current {
+            self.receiving.active = self.receiving.active.saturating_sub(1);
+            self.finish_epoch(fx);
+        }
+        self.resume_held(v, fx);
+        self.resync_fill(v, fx);
+        self.disk_operation_ended(v, fx);
+        fx.act(Act::Wake);
+    }
+
+    fn acknowledge_write(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        block_id: BlockId,
+        flags: DataFlags,
+        ok: bool,
+        fx: &mut dyn Effects,
+    ) {
+        let syncing = self
+            .vol(v)
+            .is_some_and(|volume| is_syncing(volume.state.conn));
+        let in_sync = syncing && flags.contains(DataFlags::MAY_SET_IN_SYNC);
+        if ok && in_sync {
+            self.vol_mut(v).map(|volume| volume.unmark(&range));
+        }
+        match (ok, flags.contains(DataFlags::SEND_WRITE_ACK)) {
+            (false, _) => self.acknowledge(v, Packet::NegAck, range, block_id, fx),
+            (true, true) if in_sync => self.acknowledge(v, Packet::RsWriteAck, range, block_id, fx),
+            (true, true) => self.acknowledge(v, Packet::WriteAck, range, block_id, fx),
+            (true, false) => (),
+        }
+    }
+
+    fn read_done(&mut self, slot: PeerSlot, send: bool, current: bool, fx: &mut dyn Effects) {
+        let Some(request) = self.peer.get_mut(slot) else {
+            return;
+        };
+        let (v, range, block_id) = (request.volume, request.range, request.block_id);
+        let resync = request.kind == Kind::ResyncRead;
+        if !send {
+            self.release(slot, fx);
+            if current {
+                let refusal = if resync {
+                    Packet::NegRsDreply
+                } else {
+                    Packet::NegDreply
+                };
+                self.acknowledge(v, refusal, range, block_id, fx);
+            }
+            return;
+        }
+        request.kind = Kind::Sending;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.counters.sent += range.sectors();
+        }
+        let data = BlockData::reply(range, block_id, &[]);
+        let packet = if resync {
+            Packet::RsDataReply(data)
+        } else {
+            Packet::DataReply(data)
+        };
+        self.send(Some(v), Socket::Data, &packet, Payload::Peer { slot }, fx);
+        fx.act(Act::Wake);
+    }
+
+    /// Gives up what belonged to a connection that is gone. Writes that run are left to finish.
+    pub(crate) fn forget_peer_requests(&mut self, fx: &mut dyn Effects) {
+        let mut at = self.peer.first();
+        while let Some(slot) = at {
+            at = self.peer.after(slot);
+            let Some(request) = self.peer.get(slot) else {
+                continue;
+            };
+            match request.kind {
+                Kind::Requested => {
+                    self.peer.remove(slot);
+                }
+                Kind::Sending | Kind::Reserved => self.release(slot, fx),
+                Kind::Releasing => (),
+                _ if request.running => (),
+                _ => self.release(slot, fx),
+            }
+        }
+        self.for_each_volume(|this, v| {
+            if let Some(volume) = this.vol_mut(v) {
+                volume.counters.unacked = 0;
+            }
+        });
+    }
+}
+
+impl PeerRequest {
+    /// The buffer goes to a request of the application, whose data it holds.
+    pub(crate) fn hand_over(&mut self, volume: VolumeIndex) {
+        self.volume = volume;
+        self.kind = Kind::Releasing;
+        self.running = true;
+    }
+}

@@ -1,0 +1,631 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Life of a request of the application (wire protocol, sections 4.1 to 4.4; metadata, sections 5.4 and 5.5).
+//!
+//! A request has a local and a remote part. A write succeeds if one of them does. It completes to the application when both have
+//! what the replication protocol demands, but is remembered until the peer has acknowledged its epoch: should the
+//! connection be lost before, its blocks are out of sync.
+
+use crate::effects::{Act, AppSlot, Effects, Millis, Outcome, Payload, VolumeIndex};
+use crate::memory::Memory;
+use crate::peer_request::Kind as PeerKind;
+use crate::resource::Resource;
+use crate::state::is_syncing;
+use crate::volume::Volume;
+use crate::wire::{
+    BlockData, BlockId, BlockRequest, ConnState, DataFlags, DiskState, Features, Packet, Range,
+    RangeWrite, ReplicationProtocol, Role, Socket,
+};
+
+/// What the application wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppOp {
+    /// Read.
+    Read,
+    /// Write.
+    Write,
+    /// Discard; contents are undefined afterwards.
+    Discard,
+    /// Write zeroes.
+    Zeroes {
+        /// Deallocation is permitted.
+        unmap: bool,
+    },
+    /// Make everything that was completed before durable.
+    Flush,
+}
+
+/// A request of the application.
+#[derive(Clone, Copy, Debug)]
+pub struct AppIo {
+    /// What to do.
+    pub op: AppOp,
+    /// Where; at most 1 MiB for reads and writes, 128 MiB for the others; empty for a flush.
+    pub range: Range,
+    /// Durable on completion.
+    pub fua: bool,
+    /// Durability of what was completed before.
+    pub preflush: bool,
+    /// Somebody waits for it.
+    pub sync: bool,
+}
+
+/// How a request was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submit {
+    /// It has this slot; `CompleteApp` or `CompleteAppRead` follows.
+    Accepted(AppSlot),
+    /// Not now: wait for `Act::Wake`, then submit again.
+    Busy,
+    /// Done at once.
+    Done(Outcome),
+}
+
+/// State of one part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Not asked for.
+    None,
+    Pending,
+    Ok,
+    Failed,
+}
+
+/// A request in its slot.
+pub struct AppRequest {
+    pub(crate) volume: VolumeIndex,
+    pub(crate) io: AppIo,
+    pub(crate) local: Part,
+    pub(crate) remote: Part,
+    /// The epoch that it was sent in, until that is acknowledged.
+    pub(crate) epoch: Option<u32>,
+    /// Completed to the application.
+    pub(crate) done: bool,
+    /// The peer said that the blocks are in sync now.
+    pub(crate) in_sync: bool,
+    pub(crate) since: Millis,
+}
+
+impl AppRequest {
+    pub(crate) fn is_write(&self) -> bool {
+        !matches!(self.io.op, AppOp::Read | AppOp::Flush)
+    }
+}
+
+/// What becomes of a write on the wire (section 4.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Send,
+    TellOutOfSync,
+    Mark,
+}
+
+fn route<M: Memory>(volume: &Volume<M>) -> Route {
+    use ConnState as C;
+    let s = &volume.state;
+    match s.conn {
+        C::WFBitMapS | C::Ahead => Route::TellOutOfSync,
+        conn if conn >= C::Connected && s.pdsk == DiskState::UpToDate => Route::Send,
+        C::WFBitMapT | C::WFSyncUUID | C::VerifyS | C::VerifyT
+            if s.pdsk >= DiskState::Inconsistent =>
+        {
+            Route::Send
+        }
+        conn if is_syncing(conn) && s.pdsk >= DiskState::Inconsistent => Route::Send,
+        _ => Route::Mark,
+    }
+}
+
+impl<M: Memory> Resource<M> {
+    /// Takes a request of the application. The caller may sleep, and keeps the bio in its table under the returned slot.
+    pub fn submit(
+        &mut self,
+        now: Millis,
+        v: VolumeIndex,
+        io: AppIo,
+        fx: &mut dyn Effects,
+    ) -> Submit {
+        self.now = now;
+        let Some(volume) = self.vol(v) else {
+            return Submit::Done(Outcome::Error);
+        };
+        if self.must_wait(volume, &io) {
+            return Submit::Busy;
+        }
+        if volume.state.role != Role::Primary || io.range.end() > volume.capacity {
+            return Submit::Done(Outcome::Error);
+        }
+        match io.op {
+            AppOp::Read => self.submit_read(v, io, fx),
+            AppOp::Flush => self.submit_flush(v, io, fx),
+            _ => self.submit_write(v, io, fx),
+        }
+    }
+
+    fn must_wait(&self, volume: &Volume<M>, io: &AppIo) -> bool {
+        let state = &volume.state;
+        let unsettled = matches!(state.disk, DiskState::Attaching | DiskState::Negotiating)
+            || matches!(state.conn, ConnState::WFBitMapT | ConnState::WFSyncUUID)
+            || state.is_suspended();
+        let write = io.op != AppOp::Read;
+        unsettled
+            || self.link.is_closing()
+            || self.app.available() == 0
+            || (write && volume.waits_for_metadata())
+    }
+
+    fn submit_read(&mut self, v: VolumeIndex, io: AppIo, fx: &mut dyn Effects) -> Submit {
+        let Some(volume) = self.vol(v) else {
+            return Submit::Done(Outcome::Error);
+        };
+        let local = volume.state.disk == DiskState::UpToDate
+            || (volume.has_disk()
+                && volume.state.disk == DiskState::Inconsistent
+                && volume.state.pdsk == DiskState::UpToDate
+                && !volume.is_marked(&io.range));
+        let remote = !local
+            && volume.state.conn >= ConnState::Connected
+            && volume.state.pdsk == DiskState::UpToDate;
+        if !local && !remote {
+            return Submit::Done(Outcome::Error);
+        }
+        match self.take_slot(v, io) {
+            Some(slot) if local => {
+                self.submit_local(slot, fx);
+                Submit::Accepted(slot)
+            }
+            Some(slot) => {
+                self.read_from_peer(slot, fx);
+                Submit::Accepted(slot)
+            }
+            None => Submit::Busy,
+        }
+    }
+
+    fn submit_flush(&mut self, v: VolumeIndex, io: AppIo, fx: &mut dyn Effects) -> Submit {
+        self.close_epoch(fx);
+        let local = self.vol(v).is_some_and(Volume::has_disk);
+        let remote = self.sending.awaits_ack();
+        if !local && !remote {
+            return Submit::Done(Outcome::Ok);
+        }
+        let last_closed = self.sending.current.wrapping_sub(1);
+        let Some(slot) = self.take_slot(v, io) else {
+            return Submit::Busy;
+        };
+        if remote {
+            if let Some(request) = self.app.get_mut(slot) {
+                request.remote = Part::Pending;
+                request.epoch = Some(last_closed);
+            }
+        }
+        if local {
+            self.submit_local(slot, fx);
+        }
+        Submit::Accepted(slot)
+    }
+
+    fn submit_write(&mut self, v: VolumeIndex, io: AppIo, fx: &mut dyn Effects) -> Submit {
+        let Some(volume) = self.vol(v) else {
+            return Submit::Done(Outcome::Error);
+        };
+        let route = route(volume);
+        let local = volume.has_disk();
+        let data_reachable = volume.state.disk == DiskState::UpToDate
+            || (route == Route::Send && volume.state.pdsk == DiskState::UpToDate);
+        if !data_reachable {
+            return Submit::Done(Outcome::Error);
+        }
+        let features = self.link.agreed.features;
+        let unknown_to_peer = route == Route::Send
+            && match io.op {
+                AppOp::Discard => !features.contains(Features::TRIM),
+                AppOp::Zeroes { .. } => !features.contains(Features::WZEROES),
+                _ => false,
+            };
+        if unknown_to_peer {
+            return Submit::Done(Outcome::Unsupported);
+        }
+        if self.collides(v, &io.range) {
+            return Submit::Busy;
+        }
+        let replicating = volume.replicating;
+        let Some(slot) = self.take_slot(v, io) else {
+            return Submit::Busy;
+        };
+        if io.preflush || replicating != (route == Route::Send) {
+            self.close_epoch(fx);
+        }
+        if let Some(volume) = self.vol_mut(v) {
+            volume.replicating = route == Route::Send;
+        }
+        match route {
+            Route::Send => self.send_write(slot, fx),
+            Route::Mark => {
+                self.vol_mut(v).map(|volume| volume.mark(&io.range));
+            }
+            Route::TellOutOfSync => {
+                let newly = self.vol_mut(v).map_or(0, |volume| volume.mark(&io.range));
+                if newly > 0 {
+                    self.close_epoch(fx);
+                    self.send(
+                        Some(v),
+                        Socket::Data,
+                        &Packet::OutOfSync(io.range),
+                        Payload::None,
+                        fx,
+                    );
+                }
+            }
+        }
+        if local {
+            self.submit_local(slot, fx);
+        }
+        Submit::Accepted(slot)
+    }
+
+    /// Whether a write must wait for another one to the same blocks: two writes in flight could take effect in one order
+    /// here and in the other one at the peer, and a resync must not bring old data over new ones (section 5.10).
+    fn collides(&self, v: VolumeIndex, range: &Range) -> bool {
+        let app = self.app.iter().any(|(_, other)| {
+            other.volume == v && !other.done && other.is_write() && other.io.range.overlaps(range)
+        });
+        app || self.peer.iter().any(|(_, other)| {
+            other.volume == v
+                && matches!(
+                    other.kind,
+                    PeerKind::ResyncRead | PeerKind::ResyncWrite | PeerKind::Requested
+                )
+                && other.range.overlaps(range)
+        })
+    }
+
+    /// Whether a write of the application to these blocks is not completed locally.
+    pub(crate) fn app_writes_to(&self, v: VolumeIndex, range: &Range) -> bool {
+        self.app.iter().any(|(_, other)| {
+            other.volume == v
+                && other.is_write()
+                && other.local == Part::Pending
+                && other.io.range.overlaps(range)
+        })
+    }
+
+    fn take_slot(&mut self, v: VolumeIndex, io: AppIo) -> Option<AppSlot> {
+        let request = AppRequest {
+            volume: v,
+            io,
+            local: Part::None,
+            remote: Part::None,
+            epoch: None,
+            done: false,
+            in_sync: false,
+            since: self.now,
+        };
+        let slot = self.app.insert(request)?;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.counters.app_pending += 1;
+        }
+        Some(slot)
+    }
+
+    fn submit_local(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        request.local = Part::Pending;
+        let (v, range, write) = (request.volume, request.io.range, request.is_write());
+        if let Some(volume) = self.vol_mut(v) {
+            volume.local_io += 1;
+            volume.counters.local_pending += 1;
+            match write {
+                true => volume.counters.written += range.sectors(),
+                false => volume.counters.read += range.sectors(),
+            }
+        }
+        fx.act(Act::SubmitApp { slot, volume: v });
+    }
+
+    fn read_from_peer(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let token = self.app.token(slot);
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        request.remote = Part::Pending;
+        let (v, range) = (request.volume, request.io.range);
+        if let Some(volume) = self.vol_mut(v) {
+            volume.counters.peer_pending += 1;
+        }
+        self.close_epoch(fx);
+        let packet = Packet::DataRequest(BlockRequest {
+            range,
+            block_id: BlockId::from_u64(token),
+        });
+        self.send(Some(v), Socket::Data, &packet, Payload::None, fx);
+    }
+
+    fn send_write(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let token = self.app.token(slot);
+        let epoch = self.sending.add_write();
+        let protocol = self.protocol();
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        request.remote = Part::Pending;
+        request.epoch = Some(epoch);
+        let (v, io) = (request.volume, request.io);
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.counters.sent += io.range.sectors();
+        volume.counters.peer_pending += 1;
+        let seq_num = volume.next_seq();
+        let may_set_in_sync = is_syncing(volume.state.conn);
+        let write_ack = protocol == ReplicationProtocol::C || may_set_in_sync;
+        let flags = DataFlags::NONE
+            .with(DataFlags::RW_SYNC, io.sync)
+            .with(DataFlags::FUA, io.fua)
+            .with(DataFlags::FLUSH, io.preflush)
+            .with(DataFlags::MAY_SET_IN_SYNC, may_set_in_sync)
+            .with(DataFlags::SEND_WRITE_ACK, write_ack)
+            .with(
+                DataFlags::SEND_RECEIVE_ACK,
+                protocol == ReplicationProtocol::B,
+            );
+        let (range, block_id) = (io.range, BlockId::from_u64(token));
+        let report = protocol == ReplicationProtocol::A;
+        let (packet, payload) = match io.op {
+            AppOp::Discard => {
+                let flags = flags | DataFlags::DISCARD;
+                (
+                    Packet::Trim(RangeWrite {
+                        range,
+                        block_id,
+                        seq_num,
+                        flags,
+                    }),
+                    Payload::None,
+                )
+            }
+            AppOp::Zeroes { unmap } => {
+                let flags = (flags | DataFlags::ZEROES).with(DataFlags::DISCARD, unmap);
+                (
+                    Packet::Zeroes(RangeWrite {
+                        range,
+                        block_id,
+                        seq_num,
+                        flags,
+                    }),
+                    Payload::None,
+                )
+            }
+            _ => {
+                let data = BlockData {
+                    range,
+                    block_id,
+                    seq_num,
+                    flags,
+                    digest: &[],
+                };
+                (Packet::Data(data), Payload::App { slot, report })
+            }
+        };
+        self.send(Some(v), Socket::Data, &packet, payload, fx);
+        if report && payload == Payload::None {
+            self.remote_done(slot, true, fx);
+        }
+        if self.sending.open_writes() >= self.max_epoch_size() {
+            self.close_epoch(fx);
+        }
+    }
+
+    /// Closes the open write epoch, unless it is empty.
+    pub(crate) fn close_epoch(&mut self, fx: &mut dyn Effects) {
+        if let Some(barrier) = self.sending.close() {
+            self.send(
+                None,
+                Socket::Data,
+                &Packet::Barrier(barrier),
+                Payload::None,
+                fx,
+            );
+        }
+    }
+
+    /// The local TCP stack has the data of a write (protocol A).
+    pub fn app_sent(&mut self, now: Millis, slot: AppSlot, fx: &mut dyn Effects) {
+        self.now = now;
+        self.remote_done(slot, true, fx);
+    }
+
+    /// The lower disk has finished with a request.
+    pub fn app_local_done(&mut self, now: Millis, slot: AppSlot, ok: bool, fx: &mut dyn Effects) {
+        self.now = now;
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        if request.local != Part::Pending {
+            return;
+        }
+        request.local = if ok { Part::Ok } else { Part::Failed };
+        let (v, op, range) = (request.volume, request.io.op, request.io.range);
+        if let Some(volume) = self.vol_mut(v) {
+            volume.local_io = volume.local_io.saturating_sub(1);
+            volume.counters.local_pending = volume.counters.local_pending.saturating_sub(1);
+        }
+        // Discards and zeroes may be refused by a disk without harm to the data.
+        if !ok && matches!(op, AppOp::Read | AppOp::Write | AppOp::Flush) {
+            if op != AppOp::Flush {
+                self.vol_mut(v).map(|volume| volume.mark(&range));
+            }
+            self.disk_failed(v, "an I/O error on the lower disk", fx);
+        }
+        let reachable = self.vol(v).is_some_and(|volume| {
+            volume.state.conn >= ConnState::Connected && volume.state.pdsk == DiskState::UpToDate
+        });
+        if !ok && op == AppOp::Read && reachable && !self.link.is_closing() {
+            self.read_from_peer(slot, fx);
+        }
+        self.settle(slot, fx);
+        self.resume_held(v, fx);
+        self.disk_operation_ended(v, fx);
+    }
+
+    /// The remote part of a request is finished.
+    pub(crate) fn remote_done(&mut self, slot: AppSlot, ok: bool, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        if request.remote != Part::Pending {
+            return;
+        }
+        request.remote = if ok { Part::Ok } else { Part::Failed };
+        let (v, range, write) = (request.volume, request.io.range, request.is_write());
+        let flush = request.io.op == AppOp::Flush;
+        if let Some(volume) = self.vol_mut(v) {
+            if !flush {
+                volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
+            }
+            if write && !ok {
+                volume.mark(&range);
+            }
+        }
+        self.settle(slot, fx);
+    }
+
+    /// Completes a request whose parts are finished, and frees its slot when nothing needs it any more.
+    pub(crate) fn settle(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get(slot) else {
+            return;
+        };
+        let (v, io, done) = (request.volume, request.io, request.done);
+        let (local, remote) = (request.local, request.remote);
+        let write = request.is_write();
+        let (epoch, in_sync) = (request.epoch, request.in_sync);
+        if local == Part::Pending || remote == Part::Pending {
+            return;
+        }
+        // Whether a lost connection may be survived depends on what is in the superblock.
+        if !done && write && self.vol(v).is_some_and(Volume::waits_for_metadata) {
+            return;
+        }
+        if !done {
+            if write && in_sync && local == Part::Ok {
+                self.vol_mut(v).map(|volume| volume.unmark(&io.range));
+            }
+            if write && local == Part::Failed {
+                self.vol_mut(v).map(|volume| volume.mark(&io.range));
+            }
+            let ok = match io.op {
+                AppOp::Flush => local != Part::Failed || remote == Part::Ok,
+                _ => local == Part::Ok || remote == Part::Ok,
+            };
+            let outcome = match (ok, io.op) {
+                (true, _) => Outcome::Ok,
+                (false, AppOp::Discard | AppOp::Zeroes { .. }) => Outcome::Unsupported,
+                (false, _) => Outcome::Error,
+            };
+            if let Some(request) = self.app.get_mut(slot) {
+                request.done = true;
+            }
+            if let Some(volume) = self.vol_mut(v) {
+                volume.counters.app_pending = volume.counters.app_pending.saturating_sub(1);
+            }
+            fx.act(Act::CompleteApp { slot, outcome });
+            // What the application does next may depend on this write.
+            if write && epoch == Some(self.sending.current) {
+                self.close_epoch(fx);
+            }
+            fx.act(Act::Wake);
+        }
+        let remembered = self
+            .app
+            .get(slot)
+            .is_some_and(|request| write && request.epoch.is_some());
+        if !remembered {
+            self.app.remove(slot);
+            self.idle_check(fx);
+        }
+    }
+
+    /// The peer has completed all writes of an epoch.
+    pub(crate) fn epoch_done(&mut self, number: u32, fx: &mut dyn Effects) {
+        let mut at = self.app.first();
+        while let Some(slot) = at {
+            at = self.app.after(slot);
+            let Some(request) = self.app.get_mut(slot) else {
+                continue;
+            };
+            let Some(epoch) = request.epoch else { continue };
+            // Epochs are acknowledged in order; a flush waits for all that were closed before it.
+            if (number.wrapping_sub(epoch) as i32) < 0 {
+                continue;
+            }
+            request.epoch = None;
+            match request.io.op {
+                AppOp::Flush => self.remote_done(slot, true, fx),
+                _ => self.settle(slot, fx),
+            }
+        }
+        fx.act(Act::Wake);
+    }
+
+    /// Settles every request after something that held them back is over.
+    pub(crate) fn settle_all(&mut self, fx: &mut dyn Effects) {
+        let mut at = self.app.first();
+        while let Some(slot) = at {
+            at = self.app.after(slot);
+            self.settle(slot, fx);
+        }
+    }
+
+    /// Ends the remote part of every request: the connection is gone. Blocks of writes whose fate at the peer is unknown are
+    /// marked.
+    pub(crate) fn forget_remote_parts(&mut self, fx: &mut dyn Effects) {
+        let mut at = self.app.first();
+        while let Some(slot) = at {
+            at = self.app.after(slot);
+            let Some(request) = self.app.get_mut(slot) else {
+                continue;
+            };
+            let (v, io) = (request.volume, request.io);
+            let was_sent = request.epoch.take().is_some();
+            let pending = request.remote == Part::Pending;
+            let write = request.is_write();
+            if write && (was_sent || pending) {
+                self.vol_mut(v).map(|volume| volume.mark(&io.range));
+            }
+            if pending && io.op == AppOp::Read {
+                self.reread_locally(slot, v, fx);
+            } else if pending {
+                // A flush has nothing to wait for any more: the local disk is what counts now.
+                self.remote_done(slot, io.op == AppOp::Flush, fx);
+            }
+            self.settle(slot, fx);
+        }
+    }
+
+    fn reread_locally(&mut self, slot: AppSlot, v: VolumeIndex, fx: &mut dyn Effects) {
+        let usable = self
+            .vol(v)
+            .is_some_and(|volume| volume.state.disk == DiskState::UpToDate);
+        let untried = self
+            .app
+            .get(slot)
+            .is_some_and(|request| request.local == Part::None);
+        self.remote_done_quietly(slot);
+        if usable && untried {
+            self.submit_local(slot, fx);
+        }
+    }
+
+    fn remote_done_quietly(&mut self, slot: AppSlot) {
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        request.remote = Part::Failed;
+        let v = request.volume;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
+        }
+    }
+}

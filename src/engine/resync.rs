@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing a node up to date (wire protocol, section 5).
+//!
+//! The target walks its bitmap, asks for blocks, writes what comes, and clears the bits; so does the source when it gets the
+//! acknowledgement. The target alone decides the end; a ping makes sure that the source has seen every acknowledgement first.
+
+use crate::bits::Words;
+use crate::effects::{Act, Effects, Millis, Notice, Payload, PeerSlot, VolumeIndex};
+use crate::link::LinkFailure;
+use crate::memory::Memory;
+use crate::resource::Resource;
+use crate::state::{is_source, is_target};
+use crate::volume::{Resync, Volume};
+use crate::wire::{
+    BlockId, BlockRequest, ConnState as C, DiskState as D, Packet, Range, Socket, State,
+    BITMAP_BLOCK_SECTORS,
+};
+
+/// Most bytes of one request.
+const REQUEST_BLOCKS: u64 = 64;
+
+/// Bytes that may be asked for and not yet written.
+const WINDOW: u64 = 4 << 20;
+
+/// Steps of the rate limit, in milliseconds.
+const STEP_MS: Millis = 100;
+
+/// Interval of the marks from which the current speed is computed, in milliseconds.
+const MARK_MS: Millis = 3000;
+
+impl<M: Memory> Resource<M> {
+    /// A resync begins on this node.
+    pub(crate) fn resync_begins(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let now = self.now;
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let left = volume.out_of_sync();
+        volume.resync = Resync {
+            total: left,
+            started: Some(now),
+            mark_left: left,
+            mark_time: now,
+            last_mark_left: left,
+            last_mark_time: now,
+            refilled: now,
+            ..Resync::default()
+        };
+        let source = is_source(volume.state.conn);
+        refill(volume, now);
+        fx.act(Act::Notice(Notice::SyncStarted {
+            volume: v,
+            bits: left,
+            source,
+        }));
+        fx.act(Act::Rearm);
+        self.resync_fill(v, fx);
+    }
+
+    /// A resync ends on this node, finished or not.
+    pub(crate) fn resync_ends(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let now = self.now;
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let resync = core::mem::take(&mut volume.resync);
+        let took_ms = now.saturating_sub(resync.started.unwrap_or(now));
+        let copied = resync.total.saturating_sub(volume.out_of_sync());
+        fx.act(Act::Notice(Notice::SyncDone {
+            volume: v,
+            failed: resync.failed,
+            took_ms,
+            copied,
+        }));
+        self.write_bitmap(v, fx);
+    }
+
+    /// Asks for more blocks, as far as window and rate permit; ends the resync when there are none left.
+    pub(crate) fn resync_fill(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if !self.link.can_send() {
+            return;
+        }
+        while let Some(range) = self.next_resync_range(v) {
+            if self.app_writes_to(v, &range) || !self.remember_resync_request(v, range) {
+                return;
+            }
+            if let Some(volume) = self.vol_mut(v) {
+                volume.resync.in_flight += u64::from(range.bytes);
+                volume.resync.budget = volume.resync.budget.saturating_sub(u64::from(range.bytes));
+                volume.resync.cursor = range.end().div_ceil(BITMAP_BLOCK_SECTORS);
+                volume.counters.peer_pending += 1;
+            }
+            let packet = Packet::RsDataRequest(BlockRequest::syncer(range));
+            self.send(Some(v), Socket::Data, &packet, Payload::None, fx);
+        }
+        self.resync_check_end(v, fx);
+    }
+
+    fn next_resync_range(&mut self, v: VolumeIndex) -> Option<Range> {
+        let idle = !self.resync_in_flight(v);
+        let volume = self.vol_mut(v)?;
+        let ready = volume.state.conn == C::SyncTarget
+            && volume.resync.finishing.is_none()
+            && !volume.waits_for_metadata()
+            && volume.resync.in_flight < WINDOW
+            && volume.resync.budget > 0;
+        let disk = volume.disk.as_ref().filter(|_| ready)?;
+        let bits = disk.bitmap.bits();
+        let first = match disk.bitmap.find(volume.resync.cursor, bits, true) {
+            Some(bit) => bit,
+            // Bits behind the cursor that are set again: another round, when this one is complete.
+            None if idle && volume.resync.failed < disk.bitmap.set_bits() => {
+                disk.bitmap.find(0, bits, true)?
+            }
+            None => return None,
+        };
+        // A request lies on a multiple of its size, so it stays within an extent (section 5.4).
+        let aligned = if first == 0 {
+            REQUEST_BLOCKS
+        } else {
+            REQUEST_BLOCKS.min(1 << first.trailing_zeros().min(32))
+        };
+        let end = disk
+            .bitmap
+            .find(first, first.saturating_add(aligned), false);
+        let end = end.unwrap_or(first.saturating_add(aligned)).min(bits);
+        let sector = first.saturating_mul(BITMAP_BLOCK_SECTORS);
+        let end_sector = end
+            .saturating_mul(BITMAP_BLOCK_SECTORS)
+            .min(volume.capacity);
+        let bytes = u32::try_from(end_sector.checked_sub(sector)?.checked_mul(512)?).ok()?;
+        (bytes > 0).then_some(Range { sector, bytes })
+    }
+
+    fn resync_check_end(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if self.resync_in_flight(v) {
+            return;
+        }
+        let Some(volume) = self.vol(v) else { return };
+        let done = volume.state.conn == C::SyncTarget
+            && volume.resync.finishing.is_none()
+            && !volume.waits_for_metadata()
+            && volume.out_of_sync() <= volume.resync.failed;
+        if done {
+            let ping = self.send_ping(fx);
+            if let Some(volume) = self.vol_mut(v) {
+                volume.resync.finishing = Some(ping);
+            }
+        }
+    }
+
+    /// `P_RS_DATA_REPLY` with its data in `slot`.
+    pub(crate) fn resync_data_received(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        slot: PeerSlot,
+        fx: &mut dyn Effects,
+    ) {
+        if self.take_resync_request(v, range).is_none() {
+            self.release(slot, fx);
+            fx.act(Act::Notice(Notice::Peer(
+                "resync data that nobody asked for",
+            )));
+            return self.fail_link(LinkFailure::ProtocolError, fx);
+        }
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.counters.received += range.sectors();
+        volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
+        if volume.has_disk() {
+            volume.counters.unacked += 1;
+            self.write_resync_data(v, range, slot, fx);
+        } else {
+            self.release(slot, fx);
+            self.resync_written(v, range, false, true, fx);
+        }
+    }
+
+    /// A block of a resync is written, or could not be.
+    pub(crate) fn resync_written(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        ok: bool,
+        current: bool,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        if ok {
+            volume.unmark(&range);
+        }
+        if !current {
+            return;
+        }
+        volume.resync.in_flight = volume
+            .resync
+            .in_flight
+            .saturating_sub(u64::from(range.bytes));
+        if !ok {
+            volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS);
+        }
+        let kind = if ok {
+            Packet::RsWriteAck
+        } else {
+            Packet::NegAck
+        };
+        self.acknowledge(v, kind, range, BlockId::SYNCER, fx);
+    }
+
+    /// The source cannot serve a request (`failed`), or will not now.
+    pub(crate) fn resync_refused(
+        &mut self,
+        v: VolumeIndex,
+        range: Range,
+        failed: bool,
+        fx: &mut dyn Effects,
+    ) {
+        if self.take_resync_request(v, range).is_none() {
+            return self.fail_link(LinkFailure::NetworkFailure, fx);
+        }
+        if let Some(volume) = self.vol_mut(v) {
+            volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
+            volume.resync.in_flight = volume
+                .resync
+                .in_flight
+                .saturating_sub(u64::from(range.bytes));
+            if failed {
+                volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS);
+            }
+        }
+        self.resync_fill(v, fx);
+    }
+
+    /// The target has written a block of the resync, or failed to.
+    pub(crate) fn resync_acknowledged(&mut self, v: VolumeIndex, range: Range, ok: bool) {
+        if let Some(volume) = self.vol_mut(v) {
+            if ok {
+                volume.unmark(&range);
+            } else {
+                volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS);
+            }
+        }
+    }
+
+    /// The target says that it is done (section 5.7, source side).
+    pub(crate) fn peer_finished_resync(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let complete = self.vol(v).is_some_and(|volume| {
+            volume.out_of_sync() <= volume.resync.failed && volume.resync.finishing.is_none()
+        });
+        if complete {
+            let ping = self.send_ping(fx);
+            if let Some(volume) = self.vol_mut(v) {
+                volume.resync.finishing = Some(ping);
+            }
+        }
+    }
+
+    /// A ping was answered: perhaps the one that a resync ends with.
+    pub(crate) fn resync_ping_answered(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let Some(ping) = self.vol(v).and_then(|volume| volume.resync.finishing) else {
+            return;
+        };
+        if self.ping_answered(ping) {
+            self.finish_resync(v, fx);
+        }
+    }
+
+    fn finish_resync(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.resync.finishing = None;
+        let state = volume.state;
+        let failed = volume.resync.failed > 0 && volume.out_of_sync() > 0;
+        if is_target(state.conn) && volume.out_of_sync() > volume.resync.failed {
+            // New blocks were marked while the ping was under way.
+            return self.resync_fill(v, fx);
+        }
+        let primary = volume.primary();
+        let mut new = State {
+            conn: C::Connected,
+            ..state
+        };
+        if is_target(state.conn) {
+            if !failed {
+                if let Some(peer) = &mut volume.peer_generation {
+                    let source = peer.uuids;
+                    volume.generation.finish_target(&source, primary);
+                    peer.uuids.clear_bitmap();
+                }
+                new = State {
+                    disk: D::UpToDate,
+                    pdsk: D::UpToDate,
+                    ..new
+                };
+            }
+        } else if is_source(state.conn) {
+            volume.generation.finish_source();
+            if let Some(peer) = &mut volume.peer_generation {
+                peer.uuids = volume.generation;
+            }
+            new = State {
+                pdsk: D::UpToDate,
+                ..new
+            };
+        } else {
+            return;
+        }
+        self.superblock_changed(v, fx);
+        self.change(v, new, "resync finished", fx);
+    }
+
+    /// An agreed full resync (section 5.9): marks everything, then goes on as source or target.
+    pub(crate) fn start_full_sync(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        self.set_all_bits(v, fx);
+        let Some(state) = self.vol(v).map(|volume| volume.state) else {
+            return;
+        };
+        let (conn, disk, pdsk) = match state.conn {
+            C::StartingSyncS => (C::SyncSource, state.disk, D::Inconsistent),
+            C::StartingSyncT => (C::WFSyncUUID, D::Inconsistent, state.pdsk),
+            _ => return,
+        };
+        self.change(
+            v,
+            State {
+                conn,
+                disk,
+                pdsk,
+                ..state
+            },
+            "full resync",
+            fx,
+        );
+    }
+
+    /// Time has passed for a resync: rate limit and speed.
+    pub(crate) fn resync_tick(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let now = self.now;
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        if volume.resync.started.is_none() {
+            return;
+        }
+        let left = volume.out_of_sync();
+        let resync = &mut volume.resync;
+        if now.saturating_sub(resync.mark_time) >= MARK_MS && left != resync.mark_left {
+            resync.last_mark_left = resync.mark_left;
+            resync.last_mark_time = resync.mark_time;
+            resync.mark_left = left;
+            resync.mark_time = now;
+        }
+        if now.saturating_sub(resync.refilled) >= STEP_MS {
+            refill(volume, now);
+            self.resync_fill(v, fx);
+        }
+        fx.act(Act::Rearm);
+    }
+}
+
+fn refill<M: Memory>(volume: &mut Volume<M>, now: Millis) {
+    let rate = volume
+        .disk
+        .as_ref()
+        .map_or(102_400, |disk| disk.options.max_rate);
+    let step = now
+        .saturating_sub(volume.resync.refilled)
+        .clamp(STEP_MS, 10 * STEP_MS);
+    let allowance = u64::from(rate).saturating_mul(1024).saturating_mul(step) / 1000;
+    // What was not used in this step is not saved up; what a slow rate does not cover is.
+    volume.resync.budget = allowance.max(4096);
+    volume.resync.refilled = now;
+}

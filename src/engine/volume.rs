@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A volume: one replicated device of a resource.
+
+use crate::bitmap::Bitmap;
+use crate::effects::Millis;
+use crate::generation::{Generation, PeerGeneration};
+use crate::memory::Memory;
+use crate::meta::{MetaFlags, Superblock};
+use crate::wire::{
+    BitmapReceiver, BitmapSender, DiskState, QueueLimits, Range, ReturnCode, Role, State,
+};
+
+/// What the configuration says of a lower disk, as far as the engine cares (metadata, section 5.7).
+#[derive(Clone, Copy, Debug)]
+pub struct DiskOptions {
+    /// Upper bound of the exported size in sectors; 0 = none.
+    pub size: u64,
+    /// Flush the disk when the peer closes a write epoch.
+    pub disk_flushes: bool,
+    /// Ask for no more than this many KiB/s when catching up.
+    pub max_rate: u32,
+    /// What to do when the lower disk reports an error.
+    pub on_io_error: OnIoError,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            size: 0,
+            disk_flushes: true,
+            max_rate: 102_400,
+            on_io_error: OnIoError::Detach,
+        }
+    }
+}
+
+/// Policy for errors of the lower disk (metadata, section 5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnIoError {
+    /// Keep the disk and pass the error on where the peer cannot help.
+    PassOn,
+    /// Give the disk up and go on with the peer's.
+    Detach,
+}
+
+/// A lower disk that the shell has opened and read the metadata of.
+pub struct AttachedDisk<M: Memory> {
+    /// The superblock as found.
+    pub superblock: Superblock,
+    /// Sectors that data may use.
+    pub usable_sectors: u64,
+    /// The bitmap as found, with the activity log applied; room for `usable_sectors`.
+    pub bitmap: M::Words,
+    /// Options of the disk.
+    pub options: DiskOptions,
+    /// Limits that the peer is told of.
+    pub limits: QueueLimits,
+}
+
+/// An attached lower disk.
+pub(crate) struct Disk<M: Memory> {
+    pub(crate) superblock: Superblock,
+    pub(crate) usable: u64,
+    pub(crate) bitmap: Bitmap<M::Words>,
+    pub(crate) options: DiskOptions,
+    pub(crate) limits: QueueLimits,
+    pub(crate) flags: MetaFlags,
+    /// Setting all bits has begun and is not on the disk yet.
+    pub(crate) full_sync: bool,
+    pub(crate) write: WriteBack,
+    /// The bitmap is being written.
+    pub(crate) bitmap_writing: bool,
+    pub(crate) bitmap_dirty: bool,
+}
+
+/// Which superblock is on the disk.
+#[derive(Default)]
+pub(crate) struct WriteBack {
+    pub(crate) wanted: u64,
+    pub(crate) done: u64,
+    pub(crate) running: bool,
+}
+
+impl WriteBack {
+    pub(crate) fn pending(&self) -> bool {
+        self.done < self.wanted
+    }
+}
+
+/// Something to be told to the peer once the metadata behind it are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Announcement {
+    Sizes,
+    Uuids,
+    State(State),
+    SyncUuid(u64),
+    Bitmap,
+    Reply(ReturnCode),
+}
+
+/// Announcements that wait, oldest first.
+#[derive(Default)]
+pub(crate) struct Announcements {
+    items: [Option<Announcement>; 24],
+    used: usize,
+}
+
+impl Announcements {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// False if there is no room left.
+    pub(crate) fn push(&mut self, item: Announcement) -> bool {
+        match self.items.get_mut(self.used) {
+            Some(place) => {
+                *place = Some(item);
+                self.used += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Announcement> {
+        let first = self.items.first_mut()?.take()?;
+        self.items.rotate_left(1);
+        self.used = self.used.saturating_sub(1);
+        Some(first)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Progress of a resync (wire protocol, section 5).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resync {
+    /// Blocks to copy when it began.
+    pub total: u64,
+    /// Blocks that could not be copied.
+    pub failed: u64,
+    /// When it began; `None` = not running.
+    pub started: Option<Millis>,
+    /// Bytes asked for and not yet written (target only).
+    pub in_flight: u64,
+    /// Blocks left at `mark_time`, for the current speed.
+    pub mark_left: u64,
+    /// See `mark_left`.
+    pub mark_time: Millis,
+    /// The previous mark.
+    pub last_mark_left: u64,
+    /// See `last_mark_left`.
+    pub last_mark_time: Millis,
+    /// Next block to look at (target only).
+    pub(crate) cursor: u64,
+    /// Bytes that may still be asked for in this step (target only).
+    pub(crate) budget: u64,
+    /// Time of the last refill of `budget`.
+    pub(crate) refilled: Millis,
+    /// Sequence number of the ping whose answer ends the resync.
+    pub(crate) finishing: Option<u32>,
+}
+
+/// Totals since the last attach or connect (administration, section 8).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Sectors sent over the network.
+    pub sent: u64,
+    /// Sectors received.
+    pub received: u64,
+    /// Sectors written to the lower disk.
+    pub written: u64,
+    /// Sectors read from the lower disk.
+    pub read: u64,
+    /// Writes of activity-log transactions.
+    pub activity_log: u64,
+    /// Writes of the bitmap.
+    pub bitmap: u64,
+    /// Requests open on the lower disk now.
+    pub local_pending: u32,
+    /// Requests sent to the peer whose answer is pending now.
+    pub peer_pending: u32,
+    /// Requests of the peer whose answer is pending now.
+    pub unacked: u32,
+    /// Requests accepted from above and not completed now.
+    pub app_pending: u32,
+}
+
+/// One volume.
+pub struct Volume<M: Memory> {
+    /// Volume number, equal on both nodes.
+    pub number: u16,
+    /// Minor number of the device.
+    pub minor: u32,
+    /// Roles, connection and disk states.
+    pub state: State,
+    /// Data generation identifiers of the own disk.
+    pub generation: Generation,
+    /// What the peer said of its own.
+    pub peer_generation: Option<PeerGeneration>,
+    /// Exported size in sectors.
+    pub capacity: u64,
+    /// Progress of a resync.
+    pub resync: Resync,
+    /// Statistics.
+    pub counters: Counters,
+    /// The disk's metadata said that this node was Primary when it went down, and the peer has not caught up since.
+    pub crashed_primary: bool,
+    pub(crate) disk: Option<Disk<M>>,
+    pub(crate) user_size: u64,
+    pub(crate) after_attach: DiskState,
+    pub(crate) consider_resync: bool,
+    pub(crate) announcements: Announcements,
+    pub(crate) sent_seq: u32,
+    pub(crate) peer_seq: u32,
+    pub(crate) peer_max_bio: u32,
+    pub(crate) bitmap_in: Option<BitmapReceiver>,
+    pub(crate) bitmap_out: Option<BitmapSender>,
+    /// A sync UUID that came before this node was ready for it.
+    pub(crate) early_sync_uuid: Option<u64>,
+    pub(crate) discard_my_data: bool,
+    pub(crate) readers: u32,
+    pub(crate) writers: u32,
+    /// Lower-disk operations in flight, metadata excluded.
+    pub(crate) local_io: u32,
+    pub(crate) closing_disk: bool,
+    /// The peer asked this node to be Outdated when the connection is gone.
+    pub(crate) outdate_when_lost: bool,
+    /// Whether the last write of the application was sent to the peer.
+    pub(crate) replicating: bool,
+    pub(crate) exposed: u64,
+}
+
+impl<M: Memory> Volume<M> {
+    pub(crate) fn new(number: u16, minor: u32) -> Self {
+        Self {
+            number,
+            minor,
+            state: State::INITIAL,
+            generation: Generation::default(),
+            peer_generation: None,
+            capacity: 0,
+            resync: Resync::default(),
+            counters: Counters::default(),
+            crashed_primary: false,
+            disk: None,
+            user_size: 0,
+            after_attach: DiskState::Diskless,
+            consider_resync: false,
+            announcements: Announcements::default(),
+            sent_seq: 0,
+            peer_seq: 0,
+            peer_max_bio: 4096,
+            bitmap_in: None,
+            bitmap_out: None,
+            early_sync_uuid: None,
+            discard_my_data: false,
+            readers: 0,
+            writers: 0,
+            local_io: 0,
+            closing_disk: false,
+            outdate_when_lost: false,
+            replicating: false,
+            exposed: 0,
+        }
+    }
+
+    /// Blocks that differ, or may differ, from the peer's; 0 without a disk.
+    pub fn out_of_sync(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.bitmap.set_bits())
+    }
+
+    /// Metadata flags as they are or are about to be on the disk.
+    pub fn flags(&self) -> MetaFlags {
+        self.disk
+            .as_ref()
+            .map_or(MetaFlags::NONE, |disk| disk.flags)
+    }
+
+    /// Device open counts: readers, writers.
+    pub fn open_count(&self) -> (u32, u32) {
+        (self.readers, self.writers)
+    }
+
+    /// Sectors that the lower disk offers for data; 0 without one.
+    pub fn disk_size(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.usable)
+    }
+
+    pub(crate) fn primary(&self) -> bool {
+        self.state.role == Role::Primary
+    }
+
+    pub(crate) fn has_disk(&self) -> bool {
+        self.disk.is_some() && self.state.disk >= DiskState::Inconsistent
+    }
+
+    /// Metadata that the next steps depend on are not on the disk yet.
+    pub(crate) fn waits_for_metadata(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.write.pending())
+    }
+
+    /// Marks a range out of sync; returns how many blocks changed.
+    pub(crate) fn mark(&mut self, range: &Range) -> u64 {
+        match &mut self.disk {
+            Some(disk) => {
+                let changed = disk.bitmap.mark(range);
+                disk.bitmap_dirty |= changed > 0;
+                changed
+            }
+            None => 0,
+        }
+    }
+
+    /// Clears the blocks of a range that lie wholly inside; returns how many changed.
+    pub(crate) fn unmark(&mut self, range: &Range) -> u64 {
+        match &mut self.disk {
+            Some(disk) => {
+                let changed = disk.bitmap.unmark(range);
+                disk.bitmap_dirty |= changed > 0;
+                changed
+            }
+            None => 0,
+        }
+    }
+
+    pub(crate) fn is_marked(&self, range: &Range) -> bool {
+        self.disk
+            .as_ref()
+            .is_some_and(|disk| disk.bitmap.is_marked(range))
+    }
+
+    pub(crate) fn next_seq(&mut self) -> u32 {
+        self.sent_seq = self.sent_seq.wrapping_add(1);
+        self.sent_seq
+    }
+}
