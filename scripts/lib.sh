@@ -62,7 +62,7 @@ mirror() {
 	local uri
 	# shellcheck disable=SC2016 # apt-get expands it
 	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
-		sed -n 's,/debian/*$,/debian,p' | sort -u | head -n 1)
+		sed -n 's,/debian/*$,/debian,p' | sort -u | sed -n 1p)
 	[ -n "$uri" ] || die "no Debian mirror in this machine's apt configuration (looked for a repository whose address ends in /debian)"
 	printf '%s\n' "$uri"
 }
