@@ -64,7 +64,7 @@ impl HeaderFormat {
     }
 
     /// Bytes of a header.
-    pub const fn len(self) -> usize {
+    pub const fn header_len(self) -> usize {
         match self {
             Self::P80 | Self::P95 => 8,
             Self::P100 => 16,
@@ -84,7 +84,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Decodes the first bytes of `bytes`, of which there must be [`HeaderFormat::len`].
+    /// Decodes the first bytes of `bytes`, of which there must be [`HeaderFormat::header_len`].
     ///
     /// # Errors
     ///

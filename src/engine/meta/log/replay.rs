@@ -110,13 +110,13 @@ impl LogScan {
         let here = (position, transaction.number());
         if self
             .oldest
-            .map_or(true, |(_, oldest)| is_before(here.1, oldest))
+            .is_none_or(|(_, oldest)| is_before(here.1, oldest))
         {
             self.oldest = Some(here);
         }
         if self
             .newest
-            .map_or(true, |(_, newest)| is_before(newest, here.1))
+            .is_none_or(|(_, newest)| is_before(newest, here.1))
         {
             self.newest = Some(here);
         }

@@ -126,9 +126,12 @@ fn good_flexible() -> Superblock {
         .superblock
 }
 
+/// A name, and how to spoil a good superblock.
+type Spoil = (&'static str, fn(&mut Superblock));
+
 #[test]
 fn each_check_at_attach_refuses() {
-    let internal: [(&str, fn(&mut Superblock)); 7] = [
+    let internal: [Spoil; 7] = [
         ("al_offset positive", |s| s.al_offset = 64),
         ("al_offset wrong", |s| s.al_offset = -72),
         ("bm_offset behind the log", |s| s.bm_offset = -56),
@@ -152,7 +155,7 @@ fn each_check_at_attach_refuses() {
             "{what}"
         );
     }
-    let flexible: [(&str, fn(&mut Superblock)); 5] = [
+    let flexible: [Spoil; 5] = [
         ("al_offset negative", |s| s.al_offset = -64),
         ("al_offset wrong", |s| s.al_offset = 16),
         ("bm_offset inside the log", |s| s.bm_offset = 64),

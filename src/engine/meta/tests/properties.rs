@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn a_changed_bit_is_noticed(at in 0_usize..BLOCK_LEN * 8, number: u32) {
         let mut block = vec![0; BLOCK_LEN];
-        Transaction::encode(&mut block, number, 67, 0, &[], |slot| u32::from(slot)).unwrap();
+        Transaction::encode(&mut block, number, 67, 0, &[], u32::from).unwrap();
         prop_assert!(LogBlock::decode(&block).is_some());
         block[at / 8] ^= 1 << (at % 8);
         prop_assert!(LogBlock::decode(&block).is_none());
@@ -218,7 +218,6 @@ proptest! {
         let mut slots = vec![0; MAX_SLOTS];
         let mut replay = Replay::new(&mut slots).unwrap();
         apply.positions().for_each(|position| replay.add(block(position)));
-        drop(replay);
         prop_assert_eq!(&slots[..67], &table[..]);
         prop_assert!(slots[67..].iter().all(|&extent| extent == FREE_EXTENT));
     }
