@@ -4,7 +4,7 @@
 //!
 //! Bytes become types at one door. The receiver of a socket
 //!
-//! 1. reads [`HeaderFormat::header_len`] bytes and decodes a [`Header`];
+//! 1. reads [`HeaderFormat::len`] bytes and decodes a [`Header`];
 //! 2. asks [`Header::frame`] whether a packet of that command and length may arrive on this socket.
 //!    The answer, a [`Frame`], splits what follows into a *body* (structures, names, digests: at
 //!    most [`MAX_BODY_LEN`] bytes, so a fixed buffer is enough) and a *payload* (block data, which

@@ -251,7 +251,7 @@ impl BitmapSender {
         if self.position.complete {
             return Ok(None);
         }
-        let header_len = HeaderFormat::P100.header_len();
+        let header_len = HeaderFormat::P100.len();
         let room = out.len() as u64;
         let body_end = header_len + BITMAP_CHUNK_LEN;
         let out = out.get_mut(..body_end).ok_or(no_room(room))?;

@@ -64,7 +64,8 @@ impl HeaderFormat {
     }
 
     /// Bytes of a header.
-    pub const fn header_len(self) -> usize {
+    #[allow(clippy::len_without_is_empty)] // No header is empty.
+    pub const fn len(self) -> usize {
         match self {
             Self::P80 | Self::P95 => 8,
             Self::P100 => 16,
@@ -84,7 +85,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Decodes the first bytes of `bytes`, of which there must be [`HeaderFormat::header_len`].
+    /// Decodes the first bytes of `bytes`, of which there must be [`HeaderFormat::len`].
     ///
     /// # Errors
     ///

@@ -144,7 +144,7 @@ impl<'a> Packet<'a> {
     /// block data the payload (`range.bytes` bytes) follows on the socket; the header already
     /// counts it.
     ///
-    /// `out` of [`HeaderFormat::header_len`] + [`super::MAX_BODY_LEN`] bytes is always enough.
+    /// `out` of [`HeaderFormat::len`] + [`super::MAX_BODY_LEN`] bytes is always enough.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl<'a> Packet<'a> {
         volume: u16,
         out: &mut [u8],
     ) -> Result<usize, WireError> {
-        let header_len = format.header_len();
+        let header_len = format.len();
         let room = out.len() as u64;
         let body = out.get_mut(header_len..).ok_or(no_room(room))?;
         let body_len = self.encode_body(body)?;

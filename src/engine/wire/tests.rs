@@ -45,7 +45,7 @@ fn socket_of(command: Command) -> Socket {
 
 /// Encodes a packet for volume `volume` into a buffer of the recommended size.
 fn encode(packet: &Packet<'_>, format: HeaderFormat, volume: u16) -> Vec<u8> {
-    let mut buffer = vec![0xAA; format.header_len() + MAX_BODY_LEN];
+    let mut buffer = vec![0xAA; format.len() + MAX_BODY_LEN];
     let len = packet.encode(format, volume, &mut buffer).expect("encodes");
     buffer.truncate(len);
     buffer
@@ -59,6 +59,6 @@ fn decode<'a>(
 ) -> Result<(Frame, Packet<'a>), WireError> {
     let header = Header::decode(format, bytes)?;
     let frame = header.frame(socket_of(header.command), agreed)?;
-    let packet = frame.decode(&bytes[format.header_len()..], agreed)?;
+    let packet = frame.decode(&bytes[format.len()..], agreed)?;
     Ok((frame, packet))
 }
