@@ -297,6 +297,12 @@ impl IoBuf {
         }
     }
 
+    /// The table of pages, as C has it.
+    pub(crate) fn table(&self) -> *mut *mut bindings::page {
+        // An `Option<NonNull>` is a pointer which may be null.
+        self.table.as_ptr().cast()
+    }
+
     /// The pages in use for `len` bytes, each with the number of bytes used in it.
     pub(crate) fn segments(&self) -> impl Iterator<Item = (NonNull<bindings::page>, usize)> + '_ {
         let mut left = self.len;

@@ -173,16 +173,8 @@ void rdb_helper_genl_nest_cancel(struct sk_buff *skb, void *start);
 int rdb_helper_genl_put_u64_pad(struct sk_buff *skb, u16 attr, u64 value,
 				u16 pad);
 void *rdb_helper_genl_reserve(struct sk_buff *skb, u16 attr, u16 len);
-unsigned int rdb_helper_genl_tailroom(struct sk_buff *skb);
 void rdb_helper_genl_attr(const struct nlattr *nla,
 			  struct rdb_helper_attr *out);
-int rdb_helper_genl_parse_nested(struct nlattr **tb, int maxtype,
-				 const struct nlattr *nla,
-				 const struct nla_policy *policy,
-				 struct netlink_ext_ack *extack);
-const struct nlattr *rdb_helper_genl_first(const void *data, int len);
-const struct nlattr *rdb_helper_genl_next(const struct nlattr *nla, int *len);
-const void *rdb_helper_genl_payload(const struct genl_info *info, int *len);
 void rdb_helper_genl_set_error(const struct genl_info *info, const char *text,
 			       size_t len, const struct nlattr *bad);
 
@@ -208,8 +200,8 @@ int rdb_helper_shash_digest(struct rdb_helper_shash *tfm,
 			    const struct rdb_helper_slice *parts,
 			    unsigned int nr, u8 *out);
 int rdb_helper_shash_bio(struct rdb_helper_shash *tfm, struct bio *bio, u8 *out);
-int rdb_helper_shash_bvecs(struct rdb_helper_shash *tfm, const struct bio_vec *bv,
-			   unsigned int nr, u8 *out);
+int rdb_helper_shash_pages(struct rdb_helper_shash *tfm, struct page **pages,
+			   size_t len, u8 *out);
 u32 rdb_helper_crc32c(u32 seed, const void *data, size_t len);
 bool rdb_helper_memneq(const void *a, const void *b, size_t len);
 void rdb_helper_random_bytes(void *out, size_t len);

@@ -106,45 +106,12 @@ void *rdb_helper_genl_reserve(struct sk_buff *skb, u16 attr, u16 len)
 	return nla ? nla_data(nla) : NULL;
 }
 
-unsigned int rdb_helper_genl_tailroom(struct sk_buff *skb)
-{
-	return skb_tailroom(skb);
-}
-
 void rdb_helper_genl_attr(const struct nlattr *nla,
 			  struct rdb_helper_attr *out)
 {
 	out->type = nla_type(nla);
 	out->len = nla_len(nla);
 	out->data = nla_data(nla);
-}
-
-int rdb_helper_genl_parse_nested(struct nlattr **tb, int maxtype,
-				 const struct nlattr *nla,
-				 const struct nla_policy *policy,
-				 struct netlink_ext_ack *extack)
-{
-	return nla_parse_nested(tb, maxtype, nla, policy, extack);
-}
-
-/* First attribute of a stream of @len bytes, or NULL. */
-const struct nlattr *rdb_helper_genl_first(const void *data, int len)
-{
-	const struct nlattr *nla = data;
-
-	return nla_ok(nla, len) ? nla : NULL;
-}
-
-const struct nlattr *rdb_helper_genl_next(const struct nlattr *nla, int *len)
-{
-	nla = nla_next(nla, len);
-	return nla_ok(nla, *len) ? nla : NULL;
-}
-
-const void *rdb_helper_genl_payload(const struct genl_info *info, int *len)
-{
-	*len = genlmsg_len(info->genlhdr);
-	return genlmsg_data(info->genlhdr);
 }
 
 /* @text need not be terminated; what does not fit is cut. */

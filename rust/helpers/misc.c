@@ -103,18 +103,21 @@ int rdb_helper_shash_bio(struct rdb_helper_shash *tfm, struct bio *bio, u8 *out)
 	return err;
 }
 
-int rdb_helper_shash_bvecs(struct rdb_helper_shash *tfm, const struct bio_vec *bv,
-			   unsigned int nr, u8 *out)
+/* @len bytes in @pages, all but the last full. */
+int rdb_helper_shash_pages(struct rdb_helper_shash *tfm, struct page **pages,
+			   size_t len, u8 *out)
 {
 	SHASH_DESC_ON_STACK(desc, rdb_tfm(tfm));
-	unsigned int i;
 	int err;
 
 	desc->tfm = rdb_tfm(tfm);
 	err = crypto_shash_init(desc);
-	for (i = 0; !err && i < nr; i++)
-		err = rdb_shash_page(desc, bv[i].bv_page, bv[i].bv_offset,
-				     bv[i].bv_len);
+	while (!err && len) {
+		size_t part = min(len, PAGE_SIZE);
+
+		err = rdb_shash_page(desc, *pages++, 0, part);
+		len -= part;
+	}
 	if (!err)
 		err = crypto_shash_final(desc, out);
 	shash_desc_zero(desc);
