@@ -292,6 +292,13 @@ impl<M: Memory> Resource<M> {
         self.fail_link(reason, fx);
     }
 
+    /// The connection could not be made, and trying again would not help: the node cannot listen, the versions do not fit,
+    /// or the authentication failed (section 1.7). `Act::CloseLink` follows.
+    pub fn link_refused(&mut self, now: Millis, fx: &mut dyn Effects) {
+        self.now = now;
+        self.drop_link(fx);
+    }
+
     pub(crate) fn fail_link(&mut self, reason: LinkFailure, fx: &mut dyn Effects) {
         self.end_link(reason.state(), true, fx);
     }

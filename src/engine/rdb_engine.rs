@@ -23,6 +23,7 @@ pub mod wire;
 
 pub mod admin;
 pub mod bitmap;
+pub mod connect;
 pub mod effects;
 pub mod epoch;
 pub mod generation;
