@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The threads of a resource, and how acts are carried out.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use rdb_engine::effects::{Act, DiskOp, Effects, Millis, VolumeIndex};
+
+use rdb_kapi::bio::CloneFlags;
+use rdb_kapi::buf::BufPool;
+use rdb_kapi::lower::{BufOp, IoFlags};
+use rdb_kapi::status::Status;
+use rdb_kapi::thread::{KThread, Options, ThreadContext};
+
+use super::log;
+use super::queues::{Batch, Context, Job, Queues, Report};
+use super::resource::{Engine, Resource, Threads};
+use super::signals::{Done, Signals, Whose};
+use super::{events, link};
+
+/// Starts the threads that live as long as the resource.
+pub(crate) fn start(resource: &Arc<Resource>) -> Result<Threads> {
+    let spawn = |name: &CStr, run: fn(&Arc<Resource>, &ThreadContext)| {
+        let resource = resource.clone();
+        KThread::spawn(name, options(), move |thread| run(&resource, thread))
+    };
+    Ok(Threads {
+        completer: Some(spawn(c"rdb_done", complete)?),
+        worker: Some(spawn(c"rdb_work", work)?),
+        disk_worker: Some(spawn(c"rdb_disk", work_disk)?),
+    })
+}
+
+/// All threads are on the write path: they may use the reserves of memory, and never start I/O to get some.
+pub(crate) fn options() -> Options {
+    Options {
+        noio: true,
+        memalloc: true,
+        ..Options::default()
+    }
+}
+
+/// Tells the engine how a job began and ended at once.
+pub(crate) fn report(engine: &mut Engine, queues: &mut Queues, now: Millis, report: Report) {
+    match report {
+        Report::AppFailed(slot) => engine.app_local_done(now, slot, false, queues),
+        Report::PeerFailed(slot) => engine.peer_disk_done(now, slot, false, queues),
+        Report::Released(slot) => engine.peer_released(now, slot, queues),
+    }
+}
+
+/// The completer.
+fn complete(resource: &Arc<Resource>, thread: &ThreadContext) {
+    while !thread.should_stop() {
+        while let Some(done) = resource.signals.next_done() {
+            resource.with(Context::NoBuffers, |engine, queues, now| {
+                disk_done(engine, queues, now, done)
+            });
+        }
+        let deadline = resource.with(Context::NoBuffers, |engine, queues, now| {
+            if engine
+                .next_deadline()
+                .is_some_and(|deadline| deadline <= now)
+            {
+                engine.tick(now, queues);
+            }
+            let left = |deadline: Millis| deadline.saturating_sub(now).clamp(1, 60_000);
+            // At most a minute.
+            engine.next_deadline().map(|deadline| left(deadline) as u32)
+        });
+        resource.signals.wait_done(thread, deadline);
+    }
+}
+
+fn disk_done(engine: &mut Engine, queues: &mut Queues, now: Millis, done: Done) {
+    let ok = done.status.is_ok();
+    match done.whose {
+        Whose::App(slot) => engine.app_local_done(now, slot, ok, queues),
+        Whose::Peer(slot) => {
+            queues.keep(slot, done.buf);
+            engine.peer_disk_done(now, slot, ok, queues);
+        }
+    }
+}
+
+/// The worker.
+fn work(resource: &Arc<Resource>, thread: &ThreadContext) {
+    loop {
+        let called = resource.signals.worker.wait_in(thread);
+        while let Some(act) = resource.queues(Queues::next_work) {
+            do_work(resource, act);
+        }
+        if !called && thread.should_stop() {
+            break;
+        }
+    }
+}
+
+fn do_work(resource: &Arc<Resource>, act: Act) {
+    match act {
+        Act::OpenLink { pause_ms } => link::open(resource, pause_ms),
+        Act::CloseLink => link::close(resource),
+        Act::SetCapacity { volume, sectors } => {
+            if let Some(device) = resource.queues(|queues| queues.device(volume)) {
+                device.set_capacity(sectors);
+            }
+        }
+        Act::StateChanged {
+            volume,
+            old,
+            new,
+            why,
+        } => {
+            let numbers = resource.inspect(|engine| {
+                engine
+                    .volume(volume)
+                    .map(|volume| (volume.number, volume.minor))
+            });
+            if let Some((vnr, minor)) = numbers {
+                log::state_changed(resource.name(), vnr, &old, &new, why);
+                events::state_changed(resource, volume, vnr, minor, old, new, why);
+            }
+        }
+        Act::Notice(notice) => {
+            log::notice(resource, &notice);
+            events::notice(resource, &notice);
+        }
+        Act::AdminDone(result) => {
+            resource.queues(|queues| queues.admin_result = Some(result));
+            resource.signals.admin.bump();
+        }
+        // The queues hand nothing else to the worker.
+        _ => (),
+    }
+}
+
+/// The disk worker.
+fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext) {
+    loop {
+        let called = resource.signals.disk_worker.wait_in(thread);
+        while let Some(act) = resource.queues(Queues::next_disk_work) {
+            do_disk_work(resource, act);
+        }
+        if !called && thread.should_stop() {
+            break;
+        }
+    }
+}
+
+fn do_disk_work(resource: &Arc<Resource>, act: Act) {
+    match act {
+        Act::SubmitPeer { .. } => {
+            let mut batch = Batch::default();
+            if let Some(place) = batch.first_mut() {
+                *place = resource.queues(|queues| queues.peer_job(act));
+            }
+            let reports = resource.carry_out(&mut batch);
+            resource.with(Context::Thread, |engine, queues, now| {
+                for each in reports.into_iter().flatten() {
+                    report(engine, queues, now, each);
+                }
+            });
+        }
+        Act::WriteSuperblock { volume } => write_superblock(resource, volume),
+        Act::WriteBitmap { volume } => {
+            let disk = resource.queues(|queues| queues.disk(volume));
+            let ok = disk.is_some_and(|disk| disk.write_bitmap(resource, volume));
+            resource.with(Context::Thread, |engine, queues, now| {
+                engine.bitmap_written(now, volume, ok, queues)
+            });
+        }
+        Act::FlushDisk { volume } => {
+            let disk = resource.queues(|queues| queues.disk(volume));
+            let ok = disk.is_some_and(|disk| disk.flush());
+            resource.with(Context::Thread, |engine, queues, now| {
+                engine.flush_done(now, volume, ok, queues)
+            });
+        }
+        Act::CloseDisk { volume } => {
+            let disk =
+                resource.queues(|queues| (queues.set_disk(volume, None), queues.device(volume)));
+            if let (Some(disk), device) = disk {
+                disk.drain();
+                if let Some(device) = device {
+                    device.unlink(&disk);
+                }
+                drop(disk);
+            }
+            resource.with(Context::Thread, |engine, queues, now| {
+                engine.disk_closed(now, volume, queues);
+                queues.act(Act::Wake);
+            });
+        }
+        // The queues hand nothing else to the disk worker.
+        _ => (),
+    }
+}
+
+fn write_superblock(resource: &Resource, volume: VolumeIndex) {
+    let taken = resource.with(Context::Thread, |engine, queues, _| {
+        engine
+            .superblock(volume)
+            .map(|(number, superblock)| (number, superblock, queues.disk(volume)))
+    });
+    let Some((number, superblock, disk)) = taken else {
+        return;
+    };
+    let ok = disk.is_some_and(|disk| disk.write_superblock(&superblock));
+    resource.with(Context::Thread, |engine, queues, now| {
+        engine.superblock_done(now, volume, number, ok, queues);
+    });
+}
+
+impl Resource {
+    /// Carries jobs out; what has an end at once comes back. Sleeps, holding no lock.
+    pub(crate) fn carry_out(&self, batch: &mut Batch) -> [Option<Report>; 8] {
+        let mut reports = [None; 8];
+        for (job, report) in batch.iter_mut().zip(reports.iter_mut()) {
+            if let Some(job) = job.take() {
+                *report = self.do_job(job);
+            }
+        }
+        reports
+    }
+
+    fn do_job(&self, job: Job) -> Option<Report> {
+        match job {
+            Job::Submit { slot, bio, disk } => {
+                let cookie = Signals::cookie(Whose::App(slot));
+                bio.submit_clone(disk.data(), CloneFlags::Keep, cookie, self.signals.clone());
+                None
+            }
+            Job::Complete { bio, status } => {
+                bio.complete(status);
+                None
+            }
+            Job::CompleteRead { mut bio, buf, peer } => {
+                let copied = match buf {
+                    Some(buf) => bio.copy_from_buf(&buf).is_ok(),
+                    None => false,
+                };
+                bio.complete(if copied { Status::OK } else { Status::IOERR });
+                Some(Report::Released(peer))
+            }
+            Job::Peer { .. } => self.submit_peer(job),
+            Job::Report(report) => Some(report),
+        }
+    }
+
+    fn submit_peer(&self, job: Job) -> Option<Report> {
+        let Job::Peer {
+            slot,
+            disk,
+            op,
+            range,
+            buf,
+            fua,
+            preflush,
+        } = job
+        else {
+            return None;
+        };
+        let cookie = Signals::cookie(Whose::Peer(slot));
+        let done = self.signals.clone();
+        let flags = IoFlags {
+            fua,
+            preflush,
+            ..IoFlags::default()
+        };
+        let data = disk.data();
+        match (op, buf) {
+            (DiskOp::Read, _) => {
+                let bytes = usize::try_from(range.bytes).ok()?;
+                match BufPool::alloc(&self.pool, bytes) {
+                    Ok(buf) => buf.submit(data, BufOp::Read, range.sector, flags, cookie, done),
+                    Err(_) => return Some(Report::PeerFailed(slot)),
+                }
+            }
+            (DiskOp::Write, Some(buf)) => {
+                buf.submit(data, BufOp::Write, range.sector, flags, cookie, done)
+            }
+            (DiskOp::Write, None) => return Some(Report::PeerFailed(slot)),
+            // `sectors` of 128 MiB at most fit.
+            (DiskOp::Discard, _) => {
+                data.submit_discard(range.sector, range.sectors() as u32, cookie, done)
+            }
+            (DiskOp::Zeroes { unmap }, _) => {
+                data.submit_write_zeroes(range.sector, range.sectors() as u32, unmap, cookie, done);
+            }
+        }
+        None
+    }
+}
