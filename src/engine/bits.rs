@@ -88,7 +88,7 @@ pub trait Words {
                 let found = bit + u64::from(ahead.trailing_zeros());
                 return (found < end).then_some(found);
             }
-            bit = (bit / 64 + 1) * 64;
+            bit = (bit / 64).saturating_add(1).saturating_mul(64);
         }
         None
     }

@@ -117,7 +117,8 @@ proptest! {
         }
         let set: Vec<u64> = (0..bits).filter(|&bit| model[bit as usize]).collect();
         prop_assert_eq!(bitmap.count_all(), set.len() as u64);
-        prop_assert_eq!((0..300).filter(|&bit| bitmap.is_set(bit)).collect::<Vec<_>>(), set.clone());
+        let is_set: Vec<u64> = (0..300).filter(|&bit| bitmap.is_set(bit)).collect();
+        prop_assert_eq!(&is_set, &set);
         let in_range = |bit: &&u64| **bit >= from && **bit < end;
         prop_assert_eq!(bitmap.count(from..end), set.iter().filter(in_range).count() as u64);
         prop_assert_eq!(bitmap.find(from, end, true), set.iter().find(in_range).copied());

@@ -93,7 +93,11 @@ impl fmt::Display for MetaError {
                 write!(f, "metadata block has {len} bytes, expected 4096")
             }
             Self::NotMetadata { magic } => {
-                write!(f, "no valid metadata found (magic {magic:#010x}, expected 0x8374026b or 0x8374026c)")
+                let expected = "expected 0x8374026b or 0x8374026c";
+                write!(
+                    f,
+                    "no valid metadata found (magic {magic:#010x}, {expected})"
+                )
             }
             Self::OtherFormat { name } => {
                 write!(f, "metadata have format {name}, expected v08")

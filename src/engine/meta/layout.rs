@@ -295,7 +295,7 @@ impl Layout {
 
     /// Sector of block `block` of the ring.
     pub const fn log_block_sector(&self, block: u32) -> u64 {
-        self.log + block as u64 * BLOCK_SECTORS
+        self.log.saturating_add(block as u64 * BLOCK_SECTORS)
     }
 
     /// Sector of page `page` (4096 bytes) of the bitmap.
@@ -306,7 +306,7 @@ impl Layout {
 
     /// Bits that the bitmap area holds.
     pub const fn bitmap_bits(&self) -> u64 {
-        self.bitmap_sectors * BITS_PER_BITMAP_SECTOR
+        self.bitmap_sectors.saturating_mul(BITS_PER_BITMAP_SECTOR)
     }
 
     /// Most sectors that can be exported with this layout; `data_sectors` is the size of the data

@@ -32,7 +32,8 @@ flag_set! {
         WAS_UP_TO_DATE = 0x010;
         /// The peer's disk was known to be Inconsistent or Outdated.
         PEER_OUT_DATED = 0x020;
-        /// The node was found to have crashed as Primary, and the peer has not been brought up to date.
+        /// The node was found to have crashed as Primary, and the peer has not been brought up
+        /// to date.
         CRASHED_PRIMARY = 0x040;
         /// The activity log has been applied and initialised.
         AL_CLEAN = 0x080;

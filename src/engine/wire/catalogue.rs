@@ -36,7 +36,10 @@ pub(super) enum Body {
 }
 
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $code:literal $variant:ident $name:literal $socket:expr, $scope:ident, $body:expr;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $code:literal $variant:ident $name:literal $socket:expr, $scope:ident, $body:expr;
+    )*) => {
         /// The packets of the protocol.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Command {
@@ -166,7 +169,7 @@ catalogue! {
     0x33 RsDeallocated "P_RS_DEALLOCATED" D, Volume, Exact(16);
     /// Write zeroes.
     0x36 Zeroes "P_ZEROES" D, Volume, Exact(28);
-    /// First packet of the meta stream. Arrives on a socket of which the receiver does not know the use yet.
+    /// First packet of the meta stream. Its receiver does not know yet what the socket is for.
     0xFFF1 InitialMeta "P_INITIAL_META" ANY, Connection, Exact(0);
     /// First packet of the data stream. As above.
     0xFFF2 InitialData "P_INITIAL_DATA" ANY, Connection, Exact(0);

@@ -3,7 +3,7 @@
 //! What is known of a packet from its command number alone (sections 2.4 to 2.6, 10.3).
 
 use super::catalogue::{Body, Entry};
-use super::{Agreed, Expected, WireError, MAX_DIGEST_LEN, MAX_REQUEST_BYTES};
+use super::{Agreed, Expected, Features, WireError, MAX_DIGEST_LEN, MAX_REQUEST_BYTES};
 
 pub use super::catalogue::Command;
 
@@ -72,6 +72,30 @@ impl Command {
             self,
             Self::SyncParam | Self::Sizes | Self::Uuids | Self::State
         )
+    }
+
+    /// Features without which the packet may not be sent (section 2.5).
+    const fn needed_features(self) -> Features {
+        match self {
+            Self::Trim => Features::TRIM,
+            Self::Zeroes => Features::WZEROES,
+            Self::RsThinRequest | Self::RsDeallocated => Features::THIN_RESYNC,
+            _ => Features::NONE,
+        }
+    }
+
+    /// Whether the agreed features allow the packet.
+    pub(super) fn check_features(self, agreed: &Agreed) -> Result<(), WireError> {
+        if agreed.features.contains(self.needed_features()) {
+            return Ok(());
+        }
+        let expected = Expected::Text("a packet of an agreed feature");
+        Err(WireError::new(
+            self.name(),
+            "command",
+            u64::from(self.to_wire()),
+            expected,
+        ))
     }
 
     /// Splits `length`, the number of bytes after the header, into body and payload.

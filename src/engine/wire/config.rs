@@ -228,7 +228,8 @@ pub struct Sizes {
     pub user_sectors: u64,
     /// Exported sectors at present; 0 for none yet, or to ask for the peer's sizes.
     pub current_sectors: u64,
-    /// Largest request in bytes that the sender's disk takes.
+    /// Largest request in bytes that the sender's disk takes; at least 4096 when it was received,
+    /// because nobody relies on a smaller one.
     pub max_bio_size: u32,
     /// Options of a resize.
     pub flags: ResizeFlags,
@@ -246,21 +247,11 @@ impl Sizes {
             }
             Ok(value)
         };
-        let max_bio_size = raw.max_bio_size.get();
-        if max_bio_size < 4096 {
-            let expected = Expected::Text("at least 4096");
-            return Err(WireError::new(
-                packet,
-                "max_bio_size",
-                u64::from(max_bio_size),
-                expected,
-            ));
-        }
         Ok(Self {
             disk_sectors: sectors("d_size", raw.d_size.get())?,
             user_sectors: sectors("u_size", raw.u_size.get())?,
             current_sectors: sectors("c_size", raw.c_size.get())?,
-            max_bio_size,
+            max_bio_size: raw.max_bio_size.get().max(MIN_BIO_SIZE),
             flags: ResizeFlags::from_bits(raw.dds_flags.get()),
             limits: if rest.is_empty() {
                 None
@@ -369,6 +360,9 @@ impl Uuids {
         write(&raw, out)
     }
 }
+
+/// Smallest value of `max_bio_size` that is believed.
+const MIN_BIO_SIZE: u32 = 4096;
 
 fn boolean(packet: &'static str, field: &'static str, value: u32) -> Result<bool, WireError> {
     match value {

@@ -20,7 +20,8 @@ flag_set! {
         TRIM = 0x1;
         /// `P_RS_THIN_REQ` and `P_RS_DEALLOCATED` may be used.
         THIN_RESYNC = 0x2;
-        /// `P_SIZES` carries the queue limits, `P_TRIM` may cover 128 MiB, a crashed primary may meet a primary.
+        /// `P_SIZES` carries the queue limits, `P_TRIM` may cover 128 MiB, and a crashed Primary
+        /// may meet a Primary.
         WSAME = 0x4;
         /// `P_ZEROES` may be sent, and `P_TRIM` promises no zeroes.
         WZEROES = 0x8;

@@ -75,8 +75,9 @@ impl<'a> Packet<'a> {
         command: Command,
         bytes: &'a [u8],
         payload_len: u32,
-        _agreed: &Agreed,
+        agreed: &Agreed,
     ) -> Result<Self, WireError> {
+        command.check_features(agreed)?;
         let name = command.name();
         Ok(match command {
             Command::Data => Self::Data(BlockData::decode(name, bytes, payload_len)?),
@@ -290,11 +291,12 @@ macro_rules! commands_of_packets {
 }
 
 commands_of_packets! {
-    Data DataReply RsDataReply Barrier Bitmap UnplugRemote DataRequest RsDataRequest Protocol Uuids Sizes State
-    SyncUuid AuthChallenge AuthResponse StateChangeRequest Ping PingAck RecvAck WriteAck RsWriteAck Superseded
-    NegAck NegDreply NegRsDreply BarrierAck StateChangeReply OvRequest OvReply OvResult CsumRsRequest RsIsInSync
-    SyncParam CompressedBitmap DelayProbe OutOfSync RsCancel ConnStateChangeRequest ConnStateChangeReply
-    RetryWrite ProtocolUpdate Trim RsThinRequest RsDeallocated Zeroes InitialMeta InitialData ConnectionFeatures
+    Data DataReply RsDataReply Barrier Bitmap UnplugRemote DataRequest RsDataRequest Protocol Uuids
+    Sizes State SyncUuid AuthChallenge AuthResponse StateChangeRequest Ping PingAck RecvAck WriteAck
+    RsWriteAck Superseded NegAck NegDreply NegRsDreply BarrierAck StateChangeReply OvRequest OvReply
+    OvResult CsumRsRequest RsIsInSync SyncParam CompressedBitmap DelayProbe OutOfSync RsCancel
+    ConnStateChangeRequest ConnStateChangeReply RetryWrite ProtocolUpdate Trim RsThinRequest
+    RsDeallocated Zeroes InitialMeta InitialData ConnectionFeatures
 }
 
 /// Puts `bytes` behind the `fixed` bytes already in `out`; returns the length of both.

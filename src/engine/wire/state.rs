@@ -41,7 +41,8 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// State of connection and replication of a volume. The order counts: the protocol compares the numbers.
+    /// State of connection and replication of a volume. The order counts: the protocol compares
+    /// the numbers.
     pub enum ConnState {
         /// No network configuration active.
         0 StandAlone;

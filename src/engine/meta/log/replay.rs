@@ -93,9 +93,11 @@ impl LogScan {
         (self.position < self.blocks).then_some(self.position)
     }
 
-    /// Takes the block at the next position.
+    /// Takes the block at the next position. Blocks after the last position are ignored.
     pub fn add(&mut self, block: &[u8]) {
-        let position = self.position;
+        let Some(position) = self.next_position() else {
+            return;
+        };
         self.position = position.saturating_add(1);
         let Some(block) = LogBlock::decode(block) else {
             return;

@@ -57,7 +57,8 @@ proptest! {
             bytes[80..96].copy_from_slice(&[0, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 1, 0, 0, 0, 8]);
         }
         bytes.resize(BLOCK_LEN, 0);
-        if let (Ok(superblock), Some(placement)) = (Superblock::decode(&bytes), Placement::from_index(index)) {
+        let placement = Placement::from_index(index);
+        if let (Ok(superblock), Some(placement)) = (Superblock::decode(&bytes), placement) {
             let _ = superblock.has_computed_layout(placement, sectors);
             if let Ok(layout) = superblock.layout(placement, sectors) {
                 check_layout(&layout, sectors)?;
@@ -90,7 +91,12 @@ proptest! {
 
     #[test]
     fn computed_layouts_are_sound(
-        sectors in prop_oneof![0_u64..5000, 260_000_u64..270_000, 0..=MAX_DEVICE_SECTORS, Just(MAX_DEVICE_SECTORS)],
+        sectors in prop_oneof![
+            0_u64..5000,
+            260_000_u64..270_000,
+            0..=MAX_DEVICE_SECTORS,
+            Just(MAX_DEVICE_SECTORS),
+        ],
         geometry in any_geometry(),
         index in -3_i32..300,
         data in any::<u64>(),
@@ -126,8 +132,10 @@ proptest! {
         updates in proptest::collection::vec((any::<u16>(), any::<u32>()), 0..=64),
         seed: u32,
     ) {
-        let updates: Vec<Update> =
-            updates.into_iter().map(|(slot, extent)| Update { slot: slot % slots, extent }).collect();
+        let updates: Vec<Update> = updates
+            .into_iter()
+            .map(|(slot, extent)| Update { slot: slot % slots, extent })
+            .collect();
         let before = |slot: u16| seed.wrapping_mul(u32::from(slot) + 1);
         let mut block = vec![0xAA; BLOCK_LEN];
         Transaction::encode(&mut block, number, slots, start, &updates, before).unwrap();
@@ -194,14 +202,17 @@ proptest! {
             encode_initialised(block).unwrap();
         }
         let mut table = [FREE_EXTENT; 67];
-        // A ring whose length is no power of two has a seam at the counter's wrap (appendix D): stay off it.
+        // A ring whose length is no power of two has a seam at the counter's wrap (appendix D):
+        // stay off it.
         let first = if geometry.blocks().is_power_of_two() { first } else { first / 2 };
-        for (number, &(slot, extent)) in (0_u32..).map(|count| first.wrapping_add(count)).zip(&writes) {
+        let numbers = (0_u32..).map(|count| first.wrapping_add(count));
+        for (number, &(slot, extent)) in numbers.zip(&writes) {
             let at = geometry.block_of(number) as usize * BLOCK_LEN;
             let block = &mut ring[at..at + BLOCK_LEN];
             let before = table;
-            Transaction::encode(block, number, 67, 0, &[Update { slot, extent }], |slot| before[usize::from(slot)])
-                .unwrap();
+            let before = |slot| before[usize::from(slot)];
+            let updates = [Update { slot, extent }];
+            Transaction::encode(block, number, 67, 0, &updates, before).unwrap();
             table[usize::from(slot)] = extent;
         }
         let block = |position| {

@@ -274,7 +274,10 @@ proptest! {
     }
 
     #[test]
-    fn random_words_survive(words in proptest::collection::vec(any::<u64>(), 1..1200), spare in 0_u64..64) {
+    fn random_words_survive(
+        words in proptest::collection::vec(any::<u64>(), 1..1200),
+        spare in 0_u64..64,
+    ) {
         let bits = words.len() as u64 * 64 - spare;
         let packets = send(&BitSlice::new(&words, bits), true);
         let mut expected = words.clone();

@@ -277,6 +277,33 @@ fn flags_of_a_write() {
 }
 
 #[test]
+fn packets_of_features_that_are_not_agreed() {
+    let cases = [
+        (Command::Trim, Features::TRIM, 28),
+        (Command::Zeroes, Features::WZEROES, 28),
+        (Command::RsThinRequest, Features::THIN_RESYNC, 24),
+        (Command::RsDeallocated, Features::THIN_RESYNC, 16),
+    ];
+    for (command, feature, length) in cases {
+        let without = Agreed {
+            features: Features::ALL.without(feature),
+            ..AGREED
+        };
+        let body = vec![0; length as usize];
+        let error = frame(command, length, &without)
+            .unwrap()
+            .decode(&body, &without)
+            .unwrap_err();
+        assert_eq!(error.field, "command", "{}", command.name());
+        let error = frame(command, length, &AGREED)
+            .unwrap()
+            .decode(&body, &AGREED)
+            .unwrap_err();
+        assert_ne!(error.field, "command", "{}", command.name());
+    }
+}
+
+#[test]
 fn configuration_fields() {
     let protocol = Packet::Protocol(Protocol {
         protocol: ReplicationProtocol::C,
@@ -314,7 +341,12 @@ fn configuration_fields() {
             name
         );
     }
-    assert_eq!(refused(&sizes, 24, &word(4095)).field, "max_bio_size");
+    let mut small = encode(&sizes, HeaderFormat::P100, 0);
+    small[16 + 24..16 + 28].fill(0);
+    assert_eq!(
+        decode(&small, HeaderFormat::P100, &AGREED).unwrap().1,
+        sizes
+    );
     assert!(AlgorithmName::new(&"a".repeat(63)).is_ok());
     assert!(AlgorithmName::new(&"a".repeat(64)).is_err());
     assert_eq!(
