@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    io,
+    io::{self, Write},
     os::unix::net::UnixStream,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
@@ -47,10 +47,45 @@ impl Output {
 
 type Waiters = Arc<Mutex<HashMap<u32, mpsc::Sender<Event>>>>;
 
+/// Bytes that may be under way to a guest whose line has a window.
+struct Window {
+    size: usize,
+    under_way: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Window {
+    /// Takes room for up to `wanted` bytes, waiting until there is some. None when the machine is gone.
+    fn take(&self, wanted: usize) -> Option<usize> {
+        let under_way = lock(&self.under_way);
+        let full = |under_way: &mut usize| *under_way == self.size;
+        let mut under_way =
+            self.changed.wait_while(under_way, full).unwrap_or_else(PoisonError::into_inner);
+        if *under_way > self.size {
+            return None;
+        }
+        let taken = wanted.min(self.size - *under_way);
+        *under_way += taken;
+        Some(taken)
+    }
+
+    fn give(&self, bytes: usize) {
+        let mut under_way = lock(&self.under_way);
+        *under_way = under_way.saturating_sub(bytes);
+        self.changed.notify_all();
+    }
+
+    fn close(&self) {
+        *lock(&self.under_way) = usize::MAX;
+        self.changed.notify_all();
+    }
+}
+
 /// Connection to the agent of a running machine.
 pub struct Agent {
     to: Mutex<UnixStream>,
     waiters: Waiters,
+    window: Option<Arc<Window>>,
     next: AtomicU32,
     kernel: String,
 }
@@ -74,14 +109,18 @@ impl Agent {
     /// It does not within `limit`, or the machine ends.
     pub fn connect(mut stream: UnixStream, limit: Duration) -> Result<Arc<Self>> {
         stream.set_read_timeout(Some(limit))?;
-        let kernel = match protocol::receive(&mut stream) {
-            Ok(Event::Hello { kernel }) => kernel,
+        let (kernel, window) = match protocol::receive(&mut stream) {
+            Ok(Event::Hello { kernel, window }) => (kernel, window),
             Ok(other) => bail!("agent began with {other:?} instead of a hello"),
             Err(error) => return Err(error).context("the guest's agent did not answer"),
         };
         stream.set_read_timeout(None)?;
         let waiters = Waiters::default();
+        let window = window.map(|size| {
+            Arc::new(Window { size: size as usize, under_way: Mutex::new(0), changed: Condvar::new() })
+        });
         let agent = Self {
+            window: window.clone(),
             to: Mutex::new(stream.try_clone()?),
             waiters: Arc::clone(&waiters),
             next: AtomicU32::new(1),
@@ -90,6 +129,11 @@ impl Agent {
         thread::spawn(move || {
             let error = loop {
                 match protocol::receive::<Event>(&mut stream) {
+                    Ok(Event::Consumed { bytes }) => {
+                        if let Some(window) = &window {
+                            window.give(bytes as usize);
+                        }
+                    }
                     Ok(event) => deliver(&waiters, event),
                     Err(error) => break error,
                 }
@@ -99,6 +143,9 @@ impl Agent {
             }
             // Whoever still waits learns from the closed queue that the machine is gone.
             lock(&waiters).clear();
+            if let Some(window) = window {
+                window.close();
+            }
         });
         Ok(Arc::new(agent))
     }
@@ -129,7 +176,19 @@ impl Agent {
     }
 
     fn tell(&self, request: &Request) -> Result<()> {
-        protocol::send(&mut *lock(&self.to), request).context("the machine is gone")
+        let frame = protocol::frame(request)?;
+        let mut to = lock(&self.to);
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            let room = match &self.window {
+                None => rest.len(),
+                Some(window) => window.take(rest.len()).context("the machine is gone")?,
+            };
+            let (now, later) = rest.split_at(room);
+            to.write_all(now).context("the machine is gone")?;
+            rest = later;
+        }
+        Ok(())
     }
 }
 
@@ -140,7 +199,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn deliver(waiters: &Waiters, event: Event) {
     let mut waiters = lock(waiters);
     let id = match &event {
-        Event::Hello { .. } => return,
+        Event::Hello { .. } | Event::Consumed { .. } => return,
         Event::Output { id, .. } | Event::Exited { id, .. } | Event::Failed { id, .. } => *id,
     };
     let last = !matches!(event, Event::Output { .. });
@@ -205,7 +264,7 @@ impl Background {
                 self.ended = true;
                 bail!("cannot start in the guest: {reason}");
             }
-            Ok(Event::Hello { .. }) => {}
+            Ok(Event::Hello { .. } | Event::Consumed { .. }) => {}
             Err(RecvTimeoutError::Timeout) => return Ok(false),
             Err(RecvTimeoutError::Disconnected) => bail!("the machine is gone"),
         }

@@ -63,6 +63,14 @@ pub enum Event {
     Hello {
         /// Kernel release of the guest, as `uname -r` says.
         kernel: String,
+        /// If the line is a terminal: the most bytes that the host may have under way. A terminal that gets
+        /// more than it can hold throttles its line, and UML's line does not wake up from that.
+        window: Option<u32>,
+    },
+    /// The guest took bytes off a line that has a window.
+    Consumed {
+        /// How many.
+        bytes: u32,
     },
     /// A process wrote something.
     Output {
@@ -96,6 +104,16 @@ pub enum Event {
 ///
 /// The stream's own; `InvalidInput` for a message over [`MESSAGE_MAX`].
 pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+    to.write_all(&frame(message)?)?;
+    to.flush()
+}
+
+/// One message as it goes over the line.
+///
+/// # Errors
+///
+/// `InvalidInput` for a message over [`MESSAGE_MAX`].
+pub fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let body = postcard::to_stdvec(message).map_err(io::Error::other)?;
     let length = u32::try_from(body.len())
         .ok()
@@ -105,8 +123,7 @@ pub fn send<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
     frame.extend_from_slice(&MAGIC);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(&body);
-    to.write_all(&frame)?;
-    to.flush()
+    Ok(frame)
 }
 
 /// Reads one message.

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, BufReader, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::process::{CommandExt, ExitStatusExt},
@@ -48,8 +48,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(device: &std::path::Path) -> io::Result<()> {
-    let mut from = OpenOptions::new().read(true).write(true).open(device)?;
-    if termios::isatty(&from) {
+    let from = OpenOptions::new().read(true).write(true).open(device)?;
+    // Less than a terminal's buffer of 4096 bytes, of which it keeps 128 back.
+    let window = termios::isatty(&from).then_some(3 << 10);
+    if window.is_some() {
         let mut mode = termios::tcgetattr(&from)?;
         mode.make_raw();
         termios::tcsetattr(&from, termios::OptionalActions::Flush, &mode)?;
@@ -57,7 +59,8 @@ fn serve(device: &std::path::Path) -> io::Result<()> {
     let to: Channel = Arc::new(Mutex::new(from.try_clone()?));
     let processes = Processes::default();
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    tell(&to, &Event::Hello { kernel });
+    tell(&to, &Event::Hello { kernel, window });
+    let mut from = BufReader::new(Line { from, report: window.map(|_| Arc::clone(&to)) });
     loop {
         match protocol::receive(&mut from)? {
             Request::Spawn { id, argv } => {
@@ -85,6 +88,22 @@ fn serve(device: &std::path::Path) -> io::Result<()> {
                 }
             }
         }
+    }
+}
+
+/// The command channel, which reports what was taken off it.
+struct Line {
+    from: File,
+    report: Option<Channel>,
+}
+
+impl Read for Line {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(buffer)?;
+        if let Some(to) = &self.report {
+            tell(to, &Event::Consumed { bytes: u32::try_from(length).unwrap_or(u32::MAX) });
+        }
+        Ok(length)
     }
 }
 
