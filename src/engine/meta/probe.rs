@@ -32,6 +32,10 @@ pub enum Kind {
     Jfs,
     /// reiserfs.
     Reiserfs,
+    /// btrfs.
+    Btrfs,
+    /// An encrypted LUKS volume.
+    Luks,
     /// Bytes that are not zero, of no known kind.
     Unknown,
 }
@@ -45,6 +49,8 @@ impl fmt::Display for Kind {
             Self::Xfs => "an XFS file system",
             Self::Jfs => "a JFS file system",
             Self::Reiserfs => "a reiserfs file system",
+            Self::Btrfs => "a btrfs file system",
+            Self::Luks => "an encrypted LUKS volume",
             Self::Unknown => "unknown data",
         })
     }
@@ -61,7 +67,9 @@ pub fn recognise(start: &[u8]) -> Option<Content> {
         .or_else(|| ext(start))
         .or_else(|| xfs(start))
         .or_else(|| jfs(start))
-        .or_else(|| reiserfs(start));
+        .or_else(|| reiserfs(start))
+        .or_else(|| btrfs(start))
+        .or_else(|| luks(start));
     Some(known.unwrap_or(Content {
         kind: Kind::Unknown,
         bytes: None,
@@ -93,15 +101,21 @@ fn ext(start: &[u8]) -> Option<Content> {
     if u16::from_le_bytes(at(start, 0x438)?) != 0xEF53 {
         return None;
     }
-    let blocks = u64::from(u32::from_le_bytes(at(start, 0x404)?));
-    let block_size = match u32::from_le_bytes(at(start, 0x418)?) {
-        0 => 1024,
-        1 => 2048,
-        _ => 4096,
+    let low = u64::from(u32::from_le_bytes(at(start, 0x404)?));
+    // Above 2^32 blocks the upper half counts too; without the feature the field may hold anything.
+    let has_high = u32::from_le_bytes(at(start, 0x460)?) & EXT_64BIT != 0;
+    let high = match has_high {
+        true => u64::from(u32::from_le_bytes(at(start, 0x550)?)),
+        false => 0,
+    };
+    let blocks = low | (high << 32);
+    let bytes = match u32::from_le_bytes(at(start, 0x418)?) {
+        shift @ 0..=6 => blocks.checked_mul(1024 << shift),
+        _ => None,
     };
     Some(Content {
         kind: Kind::Ext,
-        bytes: blocks.checked_mul(block_size),
+        bytes,
     })
 }
 
@@ -140,6 +154,28 @@ fn reiserfs(start: &[u8]) -> Option<Content> {
         bytes: blocks.checked_mul(block_size),
     })
 }
+
+fn btrfs(start: &[u8]) -> Option<Content> {
+    if !has(start, 0x1_0040, b"_BHRfS_M") {
+        return None;
+    }
+    // Of all its devices together: at least what it uses of this one.
+    let bytes = u64::from_le_bytes(at(start, 0x1_0070)?);
+    Some(Content {
+        kind: Kind::Btrfs,
+        bytes: Some(bytes),
+    })
+}
+
+fn luks(start: &[u8]) -> Option<Content> {
+    has(start, 0, b"LUKS\xBA\xBE").then_some(Content {
+        kind: Kind::Luks,
+        bytes: None,
+    })
+}
+
+/// Incompatible feature of ext4: block numbers have 64 bits.
+const EXT_64BIT: u32 = 0x80;
 
 fn has(start: &[u8], offset: usize, signature: &[u8]) -> bool {
     start

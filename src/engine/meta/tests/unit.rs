@@ -180,6 +180,21 @@ fn content_of_a_device() {
         (0x418, &[2]),
     ];
     assert_eq!(with(&ext), found(Kind::Ext, Some(256 * 4096)));
+    let big: [(usize, &[u8]); 5] = [
+        (0x438, &[0x53, 0xEF]),
+        (0x404, &[5]),
+        (0x418, &[6]),
+        (0x460, &[0x80]),
+        (0x550, &[1]),
+    ];
+    assert_eq!(with(&big), found(Kind::Ext, Some(((1 << 32) + 5) * 65536)));
+    assert_eq!(with(&big[..3]), found(Kind::Ext, Some(5 * 65536)));
+    assert_eq!(
+        with(&[(0, b"LUKS\xBA\xBE\x00\x02")]),
+        found(Kind::Luks, None)
+    );
+    let btrfs: [(usize, &[u8]); 2] = [(0x1_0040, b"_BHRfS_M"), (0x1_0070, &[0, 0, 16])];
+    assert_eq!(with(&btrfs), found(Kind::Btrfs, Some(1 << 20)));
     let xfs: [(usize, &[u8]); 3] = [(0, b"XFSB"), (6, &[0x10, 0]), (14, &[1, 0])];
     assert_eq!(with(&xfs), found(Kind::Xfs, Some(256 * 4096)));
     let jfs: [(usize, &[u8]); 3] = [(0x8000, b"JFS1"), (0x8008, &[0, 1]), (0x8018, &[0, 0x10])];
