@@ -319,13 +319,7 @@ impl<M: Memory> Resource<M> {
                 true => StateChange::PROMOTE_FORCED,
                 false => StateChange::PROMOTE,
             };
-            self.send(
-                Some(v),
-                Socket::Data,
-                &Packet::StateChangeRequest(change),
-                Payload::None,
-                fx,
-            );
+            self.announce(v, Announcement::Request(change), fx);
             return Ok(Some(Wait::Reply));
         }
         self.promote(v, force, fx)?;
@@ -442,8 +436,7 @@ impl<M: Memory> Resource<M> {
             );
             check(&old, &failed, &context)?;
             if old.conn >= C::Connected {
-                let packet = Packet::StateChangeRequest(StateChange::DETACH);
-                self.send(Some(v), Socket::Data, &packet, Payload::None, fx);
+                self.announce(v, Announcement::Request(StateChange::DETACH), fx);
                 return Ok(Some(Wait::Reply));
             }
         }
@@ -495,13 +488,7 @@ impl<M: Memory> Resource<M> {
             &implied(change.apply(old), volume.after_attach),
             &context,
         )?;
-        self.send(
-            Some(v),
-            Socket::Data,
-            &Packet::StateChangeRequest(change),
-            Payload::None,
-            fx,
-        );
+        self.announce(v, Announcement::Request(change), fx);
         Ok(Some(Wait::Reply))
     }
 

@@ -85,7 +85,9 @@ enum At {
     Sending(Stream),
     Accepting,
     /// After the active step (`passive` false) or after the passive one.
-    Checking { passive: bool },
+    Checking {
+        passive: bool,
+    },
     /// A caller is there: are the kept streams still alive?
     Judging(Option<Stream>),
     Taking(Stream),
@@ -107,7 +109,13 @@ pub struct Connector {
 impl Connector {
     /// A machine that has no stream yet.
     pub const fn new(times: ConnectTimes) -> Self {
-        Self { times, at: At::Dialling, data: false, meta: false, resolve: false }
+        Self {
+            times,
+            at: At::Dialling,
+            data: false,
+            meta: false,
+            resolve: false,
+        }
     }
 
     /// The first step.
@@ -120,7 +128,11 @@ impl Connector {
     pub fn next(&mut self, event: Event, coin: bool) -> Step {
         match (self.at, event) {
             (At::Dialling, Event::Dialled) => {
-                let stream = if self.data { Stream::Meta } else { Stream::Data };
+                let stream = if self.data {
+                    Stream::Meta
+                } else {
+                    Stream::Data
+                };
                 self.at = At::Sending(stream);
                 Step::SendFirst(stream)
             }
@@ -170,13 +182,17 @@ impl Connector {
                 match (self.data && self.meta, passive) {
                     (true, _) => {
                         self.at = At::Established;
-                        Step::Established { resolve: self.resolve }
+                        Step::Established {
+                            resolve: self.resolve,
+                        }
                     }
                     (false, false) => self.accept(coin),
                     (false, true) => self.dial(),
                 }
             }
-            (At::Established, _) => Step::Established { resolve: self.resolve },
+            (At::Established, _) => Step::Established {
+                resolve: self.resolve,
+            },
         }
     }
 
@@ -197,7 +213,9 @@ impl Connector {
 
     fn dial(&mut self) -> Step {
         self.at = At::Dialling;
-        Step::Dial { timeout_ms: self.times.attempt_ms }
+        Step::Dial {
+            timeout_ms: self.times.attempt_ms,
+        }
     }
 
     fn accept(&mut self, coin: bool) -> Step {
@@ -214,7 +232,9 @@ impl Connector {
     fn after_active(&mut self, coin: bool) -> Step {
         if self.data && self.meta {
             self.at = At::Checking { passive: false };
-            return Step::Check { pause_ms: self.times.check_ms };
+            return Step::Check {
+                pause_ms: self.times.check_ms,
+            };
         }
         self.accept(coin)
     }
@@ -222,7 +242,9 @@ impl Connector {
     fn after_passive(&mut self) -> Step {
         if self.data && self.meta {
             self.at = At::Checking { passive: true };
-            return Step::Check { pause_ms: self.times.check_ms };
+            return Step::Check {
+                pause_ms: self.times.check_ms,
+            };
         }
         self.dial()
     }
@@ -240,8 +262,14 @@ impl Connector {
 mod tests {
     use super::*;
 
-    const TIMES: ConnectTimes = ConnectTimes { attempt_ms: 7000, check_ms: 500 };
-    const BOTH: Event = Event::Alive { data: true, meta: true };
+    const TIMES: ConnectTimes = ConnectTimes {
+        attempt_ms: 7000,
+        check_ms: 500,
+    };
+    const BOTH: Event = Event::Alive {
+        data: true,
+        meta: true,
+    };
 
     fn machine() -> Connector {
         let mut machine = Connector::new(TIMES);
@@ -252,34 +280,97 @@ mod tests {
     #[test]
     fn the_first_to_dial_accepts_the_meta_stream() {
         let mut first = machine();
-        assert_eq!(first.next(Event::Dialled, false), Step::SendFirst(Stream::Data));
-        assert_eq!(first.next(Event::Sent, false), Step::Accept { timeout_ms: 6000 });
-        assert_eq!(first.next(Event::Called(Some(Stream::Meta)), false), Step::Check { pause_ms: 0 });
-        assert_eq!(first.next(Event::Alive { data: true, meta: false }, false), Step::Take(Stream::Meta));
-        assert_eq!(first.next(Event::Done, false), Step::Check { pause_ms: 500 });
+        assert_eq!(
+            first.next(Event::Dialled, false),
+            Step::SendFirst(Stream::Data)
+        );
+        assert_eq!(
+            first.next(Event::Sent, false),
+            Step::Accept { timeout_ms: 6000 }
+        );
+        assert_eq!(
+            first.next(Event::Called(Some(Stream::Meta)), false),
+            Step::Check { pause_ms: 0 }
+        );
+        assert_eq!(
+            first.next(
+                Event::Alive {
+                    data: true,
+                    meta: false
+                },
+                false
+            ),
+            Step::Take(Stream::Meta)
+        );
+        assert_eq!(
+            first.next(Event::Done, false),
+            Step::Check { pause_ms: 500 }
+        );
         assert_eq!(first.next(BOTH, false), Step::Established { resolve: true });
     }
 
     #[test]
     fn the_second_makes_the_meta_stream() {
         let mut second = machine();
-        assert_eq!(second.next(Event::Nothing, true), Step::Accept { timeout_ms: 8000 });
-        assert_eq!(second.next(Event::Called(Some(Stream::Data)), false), Step::Check { pause_ms: 0 });
-        assert_eq!(second.next(Event::Alive { data: false, meta: false }, false), Step::Take(Stream::Data));
-        assert_eq!(second.next(Event::Done, false), Step::Dial { timeout_ms: 7000 });
-        assert_eq!(second.next(Event::Dialled, false), Step::SendFirst(Stream::Meta));
-        assert_eq!(second.next(Event::Sent, false), Step::Check { pause_ms: 500 });
-        assert_eq!(second.next(BOTH, false), Step::Established { resolve: false });
+        assert_eq!(
+            second.next(Event::Nothing, true),
+            Step::Accept { timeout_ms: 8000 }
+        );
+        assert_eq!(
+            second.next(Event::Called(Some(Stream::Data)), false),
+            Step::Check { pause_ms: 0 }
+        );
+        assert_eq!(
+            second.next(
+                Event::Alive {
+                    data: false,
+                    meta: false
+                },
+                false
+            ),
+            Step::Take(Stream::Data)
+        );
+        assert_eq!(
+            second.next(Event::Done, false),
+            Step::Dial { timeout_ms: 7000 }
+        );
+        assert_eq!(
+            second.next(Event::Dialled, false),
+            Step::SendFirst(Stream::Meta)
+        );
+        assert_eq!(
+            second.next(Event::Sent, false),
+            Step::Check { pause_ms: 500 }
+        );
+        assert_eq!(
+            second.next(BOTH, false),
+            Step::Established { resolve: false }
+        );
     }
 
     #[test]
     fn a_crossed_data_stream_replaces_the_own_one() {
-        for (coin, after) in [(true, Step::Accept { timeout_ms: 8000 }), (false, Step::Dial { timeout_ms: 7000 })] {
+        for (coin, after) in [
+            (true, Step::Accept { timeout_ms: 8000 }),
+            (false, Step::Dial { timeout_ms: 7000 }),
+        ] {
             let mut machine = machine();
             machine.next(Event::Dialled, false);
             machine.next(Event::Sent, false);
-            assert_eq!(machine.next(Event::Called(Some(Stream::Data)), false), Step::Check { pause_ms: 0 });
-            assert_eq!(machine.next(Event::Alive { data: true, meta: false }, false), Step::Take(Stream::Data));
+            assert_eq!(
+                machine.next(Event::Called(Some(Stream::Data)), false),
+                Step::Check { pause_ms: 0 }
+            );
+            assert_eq!(
+                machine.next(
+                    Event::Alive {
+                        data: true,
+                        meta: false
+                    },
+                    false
+                ),
+                Step::Take(Stream::Data)
+            );
             assert_eq!(machine.next(Event::Done, coin), after);
         }
     }
@@ -290,12 +381,30 @@ mod tests {
         machine.next(Event::Dialled, false);
         machine.next(Event::Sent, false);
         machine.next(Event::Nothing, false);
-        assert_eq!(machine.next(Event::Dialled, false), Step::SendFirst(Stream::Meta));
-        assert_eq!(machine.next(Event::Sent, false), Step::Check { pause_ms: 500 });
-        let data_died = Event::Alive { data: false, meta: true };
-        assert_eq!(machine.next(data_died, false), Step::Accept { timeout_ms: 6000 });
-        assert_eq!(machine.next(Event::Nothing, false), Step::Dial { timeout_ms: 7000 });
-        assert_eq!(machine.next(Event::Dialled, false), Step::SendFirst(Stream::Data));
+        assert_eq!(
+            machine.next(Event::Dialled, false),
+            Step::SendFirst(Stream::Meta)
+        );
+        assert_eq!(
+            machine.next(Event::Sent, false),
+            Step::Check { pause_ms: 500 }
+        );
+        let data_died = Event::Alive {
+            data: false,
+            meta: true,
+        };
+        assert_eq!(
+            machine.next(data_died, false),
+            Step::Accept { timeout_ms: 6000 }
+        );
+        assert_eq!(
+            machine.next(Event::Nothing, false),
+            Step::Dial { timeout_ms: 7000 }
+        );
+        assert_eq!(
+            machine.next(Event::Dialled, false),
+            Step::SendFirst(Stream::Data)
+        );
     }
 
     #[test]
@@ -303,8 +412,20 @@ mod tests {
         let mut machine = machine();
         machine.next(Event::Nothing, false);
         machine.next(Event::Called(None), false);
-        assert_eq!(machine.next(Event::Alive { data: false, meta: false }, false), Step::Reject);
-        assert_eq!(machine.next(Event::Done, true), Step::Accept { timeout_ms: 8000 });
+        assert_eq!(
+            machine.next(
+                Event::Alive {
+                    data: false,
+                    meta: false
+                },
+                false
+            ),
+            Step::Reject
+        );
+        assert_eq!(
+            machine.next(Event::Done, true),
+            Step::Accept { timeout_ms: 8000 }
+        );
     }
 
     #[test]
@@ -313,8 +434,14 @@ mod tests {
         machine.next(Event::Dialled, false);
         machine.next(Event::Sent, false);
         machine.next(Event::Called(Some(Stream::Data)), false);
-        let nothing_left = Event::Alive { data: false, meta: false };
+        let nothing_left = Event::Alive {
+            data: false,
+            meta: false,
+        };
         assert_eq!(machine.next(nothing_left, true), Step::Take(Stream::Data));
-        assert_eq!(machine.next(Event::Done, true), Step::Dial { timeout_ms: 7000 });
+        assert_eq!(
+            machine.next(Event::Done, true),
+            Step::Dial { timeout_ms: 7000 }
+        );
     }
 }

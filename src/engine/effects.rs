@@ -133,13 +133,15 @@ pub enum Act {
         /// The volume.
         volume: VolumeIndex,
     },
-    /// Write the superblock: the shell takes it by `superblock` under the lock, writes it with flush and FUA, and reports
-    /// `superblock_done` with the number that it got.
+    /// Write the superblock: the shell takes it by `superblock` under the lock, flushes the data device if the metadata are
+    /// on another one, writes it with flush and FUA, and reports `superblock_done` with the number that it got. Superblocks
+    /// and bitmaps of a volume are written in the order of their acts.
     WriteSuperblock {
         /// The volume.
         volume: VolumeIndex,
     },
-    /// Write the whole bitmap area. Ends with `bitmap_written`.
+    /// Flush the cache of the data device, then write the whole bitmap area: a bit may be clear on stable storage only if
+    /// the block that it stands for is there, too. Ends with `bitmap_written`.
     WriteBitmap {
         /// The volume.
         volume: VolumeIndex,

@@ -588,7 +588,10 @@ impl<M: Memory> Resource<M> {
         volume.generation.set_current(uuid, primary);
         volume.generation.bitmap = 0;
         let (conn, disk) = (C::SyncTarget, D::Inconsistent);
-        self.superblock_changed(v, fx);
+        // The source forgets a block when it is written here. Until that is on stable storage, the bit must be: also those that
+        // P_OUT_OF_SYNC has set since the bitmaps were exchanged. The superblock goes after the bitmap, with a flush.
+        self.force_write_bitmap(v, fx);
+        self.superblock_follows_bitmap(v, fx);
         self.change(
             v,
             State {

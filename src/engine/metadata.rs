@@ -140,6 +140,8 @@ impl<M: Memory> Resource<M> {
             full_sync: false,
             write: WriteBack::default(),
             bitmap_writing: false,
+            bitmap_again: false,
+            superblock_after_bitmap: false,
             bitmap_dirty: false,
         });
         volume.closing_disk = false;
@@ -192,6 +194,14 @@ impl<M: Memory> Resource<M> {
             disk.write.running = true;
             fx.act(Act::WriteSuperblock { volume: v });
         }
+    }
+
+    /// Has the superblock written when the bitmap is, so that its flush makes the bits durable.
+    pub(crate) fn superblock_follows_bitmap(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if let Some(disk) = self.vol_mut(v).and_then(|volume| volume.disk.as_mut()) {
+            disk.superblock_after_bitmap = disk.bitmap_again;
+        }
+        self.superblock_changed(v, fx);
     }
 
     /// The superblock as it should be on the disk, and its number for [`Resource::superblock_done`].
@@ -278,7 +288,7 @@ impl<M: Memory> Resource<M> {
             return;
         };
         if disk.bitmap_writing {
-            disk.bitmap_dirty = true;
+            disk.bitmap_again = true;
             return;
         }
         disk.bitmap_writing = true;
@@ -300,19 +310,22 @@ impl<M: Memory> Resource<M> {
         volume.counters.bitmap += 1;
         let Some(disk) = &mut volume.disk else { return };
         disk.bitmap_writing = false;
-        let finished_full = ok && disk.full_sync && !disk.bitmap_dirty;
+        let again = core::mem::take(&mut disk.bitmap_again);
+        let finished_full = ok && disk.full_sync && !again;
+        let superblock_follows = !again && core::mem::take(&mut disk.superblock_after_bitmap);
         if finished_full {
             disk.full_sync = false;
             disk.flags = disk.flags.with(MetaFlags::FULL_SYNC, false);
         }
         if !ok {
             self.give_up_disk(v, "the bitmap cannot be written", fx);
-        } else if finished_full {
+        } else if finished_full || superblock_follows {
             // The write of the superblock flushes the cache of the disk before, so the bits are durable when the flag goes.
             self.superblock_changed(v, fx);
-        } else if disk.full_sync {
+        } else if again {
             self.force_write_bitmap(v, fx);
         }
+        self.resync_fill(v, fx);
         self.disk_operation_ended(v, fx);
     }
 

@@ -589,6 +589,8 @@ impl<M: Memory> Resource<M> {
             };
             let (v, io) = (request.volume, request.io);
             let was_sent = request.epoch.take().is_some();
+            // Said of a disk that may have lost it since: the mark below must stay.
+            request.in_sync = false;
             let pending = request.remote == Part::Pending;
             let write = request.is_write();
             if write && (was_sent || pending) {

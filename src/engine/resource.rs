@@ -259,6 +259,7 @@ impl<M: Memory> Resource<M> {
             },
             Announcement::State(state) => Packet::State(state),
             Announcement::SyncUuid(uuid) => Packet::SyncUuid(uuid),
+            Announcement::Request(change) => Packet::StateChangeRequest(change),
             Announcement::Reply(code) => {
                 let packet = Packet::StateChangeReply(code);
                 return self.send(Some(v), Socket::Meta, &packet, Payload::None, fx);

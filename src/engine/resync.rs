@@ -105,7 +105,10 @@ impl<M: Memory> Resource<M> {
             && !volume.waits_for_metadata()
             && volume.resync.in_flight < WINDOW
             && volume.resync.budget > 0;
-        let disk = volume.disk.as_ref().filter(|_| ready)?;
+        let disk = volume
+            .disk
+            .as_ref()
+            .filter(|disk| ready && !disk.superblock_after_bitmap)?;
         let bits = disk.bitmap.bits();
         let first = match disk.bitmap.find(volume.resync.cursor, bits, true) {
             Some(bit) => bit,

@@ -9,6 +9,7 @@ use crate::memory::Memory;
 use crate::meta::{MetaFlags, Superblock};
 use crate::wire::{
     BitmapReceiver, BitmapSender, DiskState, QueueLimits, Range, ReturnCode, Role, State,
+    StateChange,
 };
 
 /// What the configuration says of a lower disk, as far as the engine cares (metadata, section 5.7).
@@ -71,6 +72,10 @@ pub(crate) struct Disk<M: Memory> {
     pub(crate) write: WriteBack,
     /// The bitmap is being written.
     pub(crate) bitmap_writing: bool,
+    /// It has to be written once more: bits were set after parts of it had been copied.
+    pub(crate) bitmap_again: bool,
+    /// The superblock, with its flush, is to be written after that.
+    pub(crate) superblock_after_bitmap: bool,
     pub(crate) bitmap_dirty: bool,
 }
 
@@ -96,6 +101,7 @@ pub(crate) enum Announcement {
     State(State),
     SyncUuid(u64),
     Bitmap,
+    Request(StateChange),
     Reply(ReturnCode),
 }
 

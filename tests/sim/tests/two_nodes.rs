@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two nodes through everything that can happen to them; every test runs many seeds.
+
+use rdb_engine::admin::Request;
+use rdb_engine::wire::{ConnState, DiskState, ReplicationProtocol, Role};
+use rdb_sim::{A, B, Plan, World};
+
+/// Seeds per test; `RDB_SIM_SEEDS` sets another number for long runs.
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("RDB_SIM_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(40);
+    let first = std::env::var("RDB_SIM_FIRST")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    first..first + count
+}
+
+#[test]
+fn initial_sync_makes_both_equal() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        assert_eq!(world.nodes[B].state().peer, Role::Primary);
+        world.converge();
+    }
+}
+
+#[test]
+fn acknowledged_writes_are_on_both_disks() {
+    for protocol in [
+        ReplicationProtocol::C,
+        ReplicationProtocol::B,
+        ReplicationProtocol::A,
+    ] {
+        for seed in seeds() {
+            let mut world = World::synced(
+                seed,
+                Plan {
+                    protocol,
+                    ..Plan::default()
+                },
+                A,
+            );
+            world.set_writing(true);
+            world.until(|w| w.acknowledged > 300, "writes are acknowledged");
+            world.converge();
+        }
+    }
+}
+
+#[test]
+fn writes_during_the_initial_sync() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Plan::default());
+        let connected = |w: &World| {
+            w.nodes
+                .iter()
+                .all(|n| n.state().conn == ConnState::Connected)
+        };
+        world.until(connected, "the nodes connect");
+        world.ask(
+            A,
+            Request::Primary {
+                volume: 0,
+                force: true,
+            },
+        );
+        world.set_writing(true);
+        world.until(|w| w.acknowledged > 300, "writes are acknowledged");
+        world.converge();
+    }
+}
+
+#[test]
+fn cut_links_lose_nothing() {
+    for seed in seeds() {
+        let plan = Plan {
+            cut_one_in: 400,
+            ..Plan::default()
+        };
+        let mut world = World::synced(seed, plan, A);
+        world.set_writing(true);
+        world.run(20_000);
+        world.converge();
+    }
+}
+
+#[test]
+fn survivor_of_a_dead_primary_has_every_acknowledged_write() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        let steps = 500 + world.rng.below(4000);
+        world.run(steps);
+        world.crash(A);
+        world.take_over(B);
+        world.run(2000);
+        world.start(A);
+        world.run(1000);
+        world.converge();
+        assert_eq!(world.nodes[B].state().role, Role::Primary);
+        // And back again.
+        world.ask(B, Request::Secondary { volume: 0 });
+        world.ask(
+            A,
+            Request::Primary {
+                volume: 0,
+                force: false,
+            },
+        );
+        world.set_writing(true);
+        world.run(2000);
+        world.converge();
+    }
+}
+
+#[test]
+fn primary_survives_a_dead_secondary() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        let before = world.rng.below(3000);
+        world.run(before);
+        world.crash(B);
+        let alone = world.rng.below(3000);
+        world.run(alone);
+        world.start(B);
+        world.converge();
+    }
+}
+
+#[test]
+fn target_that_dies_again_and_again_is_brought_up_to_date() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        for _ in 0..6 {
+            let steps = world.rng.below(1500);
+            world.run(steps);
+            world.crash(B);
+            let steps = world.rng.below(300);
+            world.run(steps);
+            world.start(B);
+        }
+        world.converge();
+    }
+}
+
+#[test]
+fn both_die_and_come_back() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        let steps = world.rng.below(3000);
+        world.run(steps);
+        world.crash(A);
+        world.crash(B);
+        world.set_writing(false);
+        world.start(B);
+        world.start(A);
+        world.converge();
+    }
+}
+
+#[test]
+fn a_second_primary_is_refused() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.nodes[B].admin(
+            world.now,
+            Request::Primary {
+                volume: 0,
+                force: false,
+            },
+            &mut world.rng,
+        );
+        world.until(|w| matches!(w.nodes[B].admin, Some(Some(_))), "an answer");
+        let answer = world.nodes[B].admin.flatten().expect("an answer");
+        assert_eq!(answer.map_err(|refusal| refusal.code), Err(-1));
+        world.converge();
+    }
+}
+
+#[test]
+fn disconnect_and_connect_again() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        world.run(1000);
+        world.ask(B, Request::Disconnect { force: false });
+        assert_eq!(world.nodes[B].state().conn, ConnState::StandAlone);
+        world.run(1000);
+        let net = rdb_engine::link::NetOptions::default();
+        world.ask(B, Request::Connect(net));
+        world.converge();
+    }
+}
+
+#[test]
+fn a_primary_without_its_disk_goes_on_through_the_peer() {
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        world.run(500);
+        world.ask(
+            A,
+            Request::Detach {
+                volume: 0,
+                force: false,
+            },
+        );
+        assert_eq!(world.nodes[A].state().disk, DiskState::Diskless);
+        let before = world.acknowledged;
+        world.until(|w| w.acknowledged > before + 50, "writes through the peer");
+    }
+}
