@@ -33,16 +33,6 @@ pub(crate) struct AttachRequest<'a> {
     pub(crate) options: DiskOptions,
 }
 
-/// Names for people.
-pub(crate) struct BackingNames {
-    /// The data device.
-    pub(crate) data: DeviceName,
-    /// The metadata device.
-    pub(crate) meta: DeviceName,
-    /// As in [`AttachRequest`].
-    pub(crate) index: i32,
-}
-
 /// An open lower disk.
 pub(crate) struct Backing {
     data: Arc<LowerDevice>,
@@ -158,18 +148,9 @@ impl Backing {
         self.usable
     }
 
-    /// Where the metadata are.
-    pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// Names for people.
-    pub(crate) fn names(&self) -> BackingNames {
-        BackingNames {
-            data: self.data.name(),
-            meta: self.meta.name(),
-            index: self.layout.placement.to_index(),
-        }
+    /// Name of the device with the metadata.
+    pub(crate) fn meta_name(&self) -> DeviceName {
+        self.meta.name()
     }
 
     /// What the peer is told of the disk.

@@ -34,7 +34,6 @@ pub(crate) struct Driver {
 pub(crate) struct Device {
     disk: Disk<Driver>,
     driver: Arc<Driver>,
-    minor: u32,
 }
 
 impl Device {
@@ -54,19 +53,7 @@ impl Device {
         let driver = Arc::new(driver, GFP_KERNEL)?;
         let name = CString::try_from_fmt(fmt!("rdb{minor}"))?;
         let disk = Disk::new(&OPS, major, minor, &name, &limits(None), driver.clone())?;
-        Ok(Arc::new(
-            Self {
-                disk,
-                driver,
-                minor,
-            },
-            GFP_KERNEL,
-        )?)
-    }
-
-    /// The minor number.
-    pub(crate) fn minor(&self) -> u32 {
-        self.minor
+        Ok(Arc::new(Self { disk, driver }, GFP_KERNEL)?)
     }
 
     /// How often it is open for reading only, and for writing.

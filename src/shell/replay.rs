@@ -79,7 +79,7 @@ fn replay(backing: &Backing, superblock: &Superblock, words: &mut [u64]) -> Resu
         Verdict::NothingToDo | Verdict::Initialise => return Ok(()),
         Verdict::NoValidBlock | Verdict::PartlyDamaged => {
             // What the log says is lost: everything may differ.
-            say!(pr_warn: "{}: the activity log is damaged: all blocks count as out of sync", backing.names().meta);
+            say!(pr_warn: "{}: the activity log is damaged: all blocks count as out of sync", backing.meta_name());
             words.fill(u64::MAX);
             return Ok(());
         }
@@ -98,7 +98,7 @@ fn replay(backing: &Backing, superblock: &Superblock, words: &mut [u64]) -> Resu
             extents = extents.saturating_add(1);
         }
     }
-    say!(pr_info: "{}: {} extents of the activity log marked out of sync", backing.names().meta, extents);
+    say!(pr_info: "{}: {} extents of the activity log marked out of sync", backing.meta_name(), extents);
     Ok(())
 }
 

@@ -38,7 +38,7 @@ use rdb_kapi::thread::KThread;
 use rdb_kapi::time::now_ms;
 
 pub(crate) use super::backing::AttachRequest;
-use super::backing::{Backing, BackingNames};
+use super::backing::Backing;
 use super::failure::{no_memory, Failure};
 use super::link::{LinkConfig, Session};
 use super::memory::{KernelMemory, Table};
@@ -375,11 +375,6 @@ impl Resource {
                 return self.inspect(&mut f);
             }
         }
-    }
-
-    /// Names of the devices under a volume.
-    pub(crate) fn backing_names(&self, v: VolumeIndex) -> Option<BackingNames> {
-        Some(self.queues(|queues| queues.disk(v))?.names())
     }
 }
 
