@@ -511,3 +511,10 @@ impl core::fmt::Display for DeviceName {
         f.write_str(self.as_str())
     }
 }
+
+// What `pr_info!` and `fmt!` of the kernel crate look for.
+impl kernel::fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

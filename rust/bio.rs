@@ -170,18 +170,10 @@ impl Bio {
         }
     }
 
-    /// Another share of the request: as long as it exists, whoever submitted the request does not learn of its end, and its memory
-    /// stays valid. Any context; allocates nothing.
-    pub fn hold(&self) -> BioHold {
-        // SAFETY: By the type invariant. The share taken here is given back when the hold is dropped.
-        unsafe { bindings::bio_inc_remaining(self.raw.as_ptr()) };
-        BioHold(ManuallyDrop::new(Bio { raw: self.raw, started: self.started }))
-    }
-
     /// Pass the request on to the lower device, at the same place, and have `done` called when that has ended.
     ///
-    /// Sleeps for memory, without starting other I/O; there is some in the end. Any number of clones may be made. The
-    /// request may be completed before they end.
+    /// As [`prepare_clone`](Self::prepare_clone) and [`PreparedClone::submit`] in one. The answer may come before this
+    /// returns: who parks the request for it wants the two steps.
     pub fn submit_clone(
         &self,
         lower: &LowerDevice,
@@ -189,28 +181,39 @@ impl Bio {
         cookie: u64,
         done: Arc<dyn LowerDone>,
     ) {
+        self.prepare_clone(lower, flags).submit(cookie, done);
+    }
+
+    /// Prepare to pass the request on to the lower device, at the same place.
+    ///
+    /// Sleeps for memory, without starting other I/O; there is some in the end. Any number of clones may be made. The
+    /// request may be completed before they end.
+    pub fn prepare_clone<'a>(&self, lower: &'a LowerDevice, flags: CloneFlags) -> PreparedClone<'a> {
         let bio = self.raw.as_ptr();
         // SAFETY: By the type invariant, and the lower device is open. The share taken by bio_inc_remaining() keeps the memory
         // of the bio valid until the clone has ended, which gives it back.
         unsafe {
-            let clone = bindings::bio_alloc_clone(
+            let clone = NonNull::new(bindings::bio_alloc_clone(
                 lower.as_ptr(),
                 bio,
                 bindings::GFP_NOIO,
                 lower.bio_set(),
-            );
-            if clone.is_null() {
-                // Only if the request has an encryption context or integrity data that cannot be copied.
-                return done.lower_done(cookie, Status::RESOURCE, None);
+            ));
+            if let Some(clone) = clone {
+                let clone = clone.as_ptr();
+                // Those who asked not to wait have waited already.
+                let mut opf = (*clone).bi_opf & !(bindings::REQ_NOWAIT | bindings::REQ_POLLED);
+                if let CloneFlags::Set(flags) = flags {
+                    opf = (opf & !IoFlags::MASK) | flags.as_raw();
+                }
+                (*clone).bi_opf = opf;
+                bindings::bio_inc_remaining(bio);
             }
-            // Those who asked not to wait have waited already.
-            let mut opf = (*clone).bi_opf & !(bindings::REQ_NOWAIT | bindings::REQ_POLLED);
-            if let CloneFlags::Set(flags) = flags {
-                opf = (opf & !IoFlags::MASK) | flags.as_raw();
+            PreparedClone {
+                lower,
+                clone,
+                parent: self.raw,
             }
-            (*clone).bi_opf = opf;
-            bindings::bio_inc_remaining(bio);
-            lower::submit(clone, lower, cookie, done, None, Some(self.raw));
         }
     }
 
@@ -268,28 +271,45 @@ impl Bio {
     }
 }
 
-/// A share of a request, from [`Bio::hold`]: for those who read its data or pass it on while somebody else may complete it.
-///
-/// Dropping it is possible in any context; if the request was completed meanwhile, it ends then.
+/// A clone of a request, to be submitted to the lower device. Dropping it forgets it.
 ///
 /// # Invariants
 ///
-/// The bio in it has a share (`bio_inc_remaining`) that belongs to this value. It may be completed, but has not ended. It is never
-/// dropped as a `Bio`.
-pub struct BioHold(ManuallyDrop<Bio>);
+/// `clone` is a bio of `lower`'s set that shares the memory of `parent`, of which the value then holds a share. `None`: the
+/// request has an encryption context or integrity data that could not be copied.
+#[must_use = "a clone that is not submitted does nothing"]
+pub struct PreparedClone<'a> {
+    lower: &'a LowerDevice,
+    clone: Option<NonNull<bindings::bio>>,
+    parent: NonNull<bindings::bio>,
+}
 
-impl core::ops::Deref for BioHold {
-    type Target = Bio;
+// SAFETY: A bio that was not submitted belongs to its owner, in whichever thread.
+unsafe impl Send for PreparedClone<'_> {}
 
-    fn deref(&self) -> &Bio {
-        &self.0
+impl PreparedClone<'_> {
+    /// Submit it; `done` is called when it has ended. Sleeps shortly.
+    pub fn submit(self, cookie: u64, done: Arc<dyn LowerDone>) {
+        let me = ManuallyDrop::new(self);
+        match me.clone {
+            // SAFETY: By the type invariant; the share in the parent goes along.
+            Some(clone) => unsafe {
+                lower::submit(clone.as_ptr(), me.lower, cookie, done, None, Some(me.parent));
+            },
+            None => done.lower_done(cookie, Status::RESOURCE, None),
+        }
     }
 }
 
-impl Drop for BioHold {
+impl Drop for PreparedClone<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the share is ours to give back, and this is the last use of the bio.
-        unsafe { bindings::bio_endio(self.0.as_ptr()) };
+        if let Some(clone) = self.clone {
+            // SAFETY: By the type invariant; both are given up here.
+            unsafe {
+                bindings::bio_put(clone.as_ptr());
+                bindings::bio_endio(self.parent.as_ptr());
+            }
+        }
     }
 }
 
