@@ -376,6 +376,12 @@ impl Resource {
             }
         }
     }
+
+    /// How often the device of a volume is open: for reading only, for writing.
+    pub(crate) fn opens(&self, v: VolumeIndex) -> (u32, u32) {
+        let device = self.queues(|queues| queues.device(v));
+        device.map_or((0, 0), |device| device.opens())
+    }
 }
 
 /// Whether the handshake of the volume is over.
