@@ -63,8 +63,7 @@ pub(super) fn down(req: &Request<'_>) -> Result<(), Failure> {
     };
     let volumes = volumes(&res)?;
     for &(index, number, minor) in &volumes {
-        let (readers, writers) = res.opens(index);
-        if readers.saturating_add(writers) > 0 {
+        if res.opens(index) != (0, 0) {
             return Err(Failure::new(
                 IN_USE,
                 format_args!(
