@@ -19,7 +19,7 @@ use super::memory::Table;
 use super::resource::Resource;
 
 /// Bytes of bitmap that are read or written in one go.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 256 << 10;
 
 /// What the administrator wants attached.
 pub(crate) struct AttachRequest<'a> {
@@ -181,6 +181,9 @@ impl Backing {
         let write = || -> Result {
             let mut page = PageBuf::new()?;
             superblock.encode(page.as_mut()).map_err(|_| EINVAL)?;
+            if !Arc::ptr_eq(&self.data, &self.meta) {
+                self.data.flush()?;
+            }
             let flags = IoFlags {
                 fua: true,
                 preflush: true,
@@ -215,7 +218,11 @@ impl Backing {
                     // The disk was detached meanwhile.
                     None => return Err(ENXIO),
                     Some(0) => break,
-                    Some(count) => self.write_chunk(first, count, &mut buf)?,
+                    Some(count) => {
+                        // The blocks of bits that are clear in this copy must be on stable storage before it is.
+                        self.data.flush()?;
+                        self.write_chunk(first, count, &mut buf)?;
+                    }
                 }
                 first = first.saturating_add(CHUNK / 8);
             }
