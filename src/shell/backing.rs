@@ -210,7 +210,8 @@ impl Backing {
             loop {
                 let copied = resource.inspect(|engine| {
                     let words = engine.bitmap_words(v)?;
-                    let rest = words.get(first..)?;
+                    // The last piece may end before its chunk does.
+                    let rest = words.get(first..).unwrap_or_default();
                     let piece = rest.get(..rest.len().min(CHUNK / 8))?;
                     words_to_buf(piece, &mut buf).then_some(piece.len())
                 });
