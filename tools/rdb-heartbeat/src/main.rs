@@ -2,4 +2,10 @@
 
 //! rdb-heartbeat watches the peer node and takes over its resources.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rdb_heartbeat::cli::main(std::env::args_os())
+}

@@ -1,0 +1,566 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who dies, who owns what: the decisions that follow each event (specification, sections 7 to 12).
+
+use super::group::{Group, Phase};
+use super::peer::{Fence, Liveness, Peer};
+use super::types::{Effect, Level};
+use super::{Engine, FENCE_PAUSE};
+use crate::config::values::show;
+use crate::wire::{GroupFlags, GroupState, NodeStatus};
+use std::time::Duration;
+
+/// How long what the mirror said counts.
+const READINESS_AGE: Duration = Duration::from_secs(5);
+
+/// The node that should run a group nobody runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Designated {
+    Own,
+    Other,
+    Nobody,
+}
+
+impl Engine {
+    /// Draws every conclusion that the present state allows.
+    pub(super) fn evaluate(&mut self, now: Duration) {
+        if self.exited {
+            return;
+        }
+        self.find_dead(now);
+        self.find_dead_links(now);
+        self.communication_up();
+        self.fence(now);
+        for at in 0..self.groups.len() {
+            self.step(now, at);
+        }
+        self.run_scripts(now);
+        self.takeover_complete();
+        self.leave(now);
+    }
+
+    fn find_dead(&mut self, now: Duration) {
+        let up = self.status != NodeStatus::Up;
+        for at in 0..self.peers.len() {
+            let peer = &self.peers[at];
+            if peer
+                .deadline(up, self.settings.initdead)
+                .is_some_and(|deadline| now >= deadline)
+            {
+                self.dies(now, at);
+            }
+            let (peer, deadtime) = (&mut self.peers[at], self.settings.deadtime);
+            if peer.alive() && !peer.deaf_logged && now > peer.acknowledged_at + deadtime * 2 {
+                peer.deaf_logged = true;
+                let text = format!(
+                    "node {} is heard, but does not hear this node: check the media, \
+                     authkeys and packet filters",
+                    peer.name
+                );
+                self.log(Level::Error, text);
+            }
+        }
+    }
+
+    fn dies(&mut self, now: Duration, at: usize) {
+        let fencing = self.settings.fencing;
+        let peer = &mut self.peers[at];
+        let (name, silent) = (peer.name.clone(), show(now.saturating_sub(peer.heard_at)));
+        let never = peer.liveness == Liveness::Init;
+        let may_hold = peer.may_hold();
+        peer.liveness = Liveness::Dead;
+        peer.fence = match fencing && may_hold && !self.groups.is_empty() {
+            true => Fence::Due(now),
+            false => Fence::NotNeeded,
+        };
+        let why = if never {
+            "never heard since the start"
+        } else {
+            "nothing heard"
+        };
+        self.log(
+            Level::Warn,
+            format!("node {name}: is dead ({why}, {silent})"),
+        );
+        if may_hold && !fencing && !self.groups.is_empty() {
+            let text = format!(
+                "No STONITH device configured: shared disks are not protected \
+                 against node {name}"
+            );
+            self.log(Level::Warn, text);
+        }
+        self.after_loss(&name, may_hold);
+    }
+
+    /// A node has said that it is gone.
+    pub(super) fn left(&mut self, at: usize) {
+        let peer = &mut self.peers[at];
+        peer.liveness = Liveness::Dead;
+        let stuck = peer.groups.values().any(|(state, _)| state.holds());
+        let name = peer.name.clone();
+        if stuck && self.settings.fencing {
+            peer.fence = Fence::Due(Duration::ZERO);
+        }
+        for link in peer.links.values_mut() {
+            link.up = false;
+        }
+        self.log(
+            Level::Info,
+            format!("node {name}: has stopped its rdb-heartbeat cleanly"),
+        );
+        self.after_loss(&name, true);
+    }
+
+    /// The other node is gone: what failed here before gets one new chance, as nobody else is left.
+    fn after_loss(&mut self, name: &str, may_hold: bool) {
+        self.changed = true;
+        if may_hold && self.status == NodeStatus::Active {
+            self.taking_over_from = Some(name.to_owned());
+            self.log(
+                Level::Info,
+                format!("Resources being acquired from {name}."),
+            );
+        }
+        for at in 0..self.groups.len() {
+            let group = &mut self.groups[at];
+            group.offered = None;
+            if let Some(why) = group.failed.take() {
+                let text = format!(
+                    "resource group {} failed here ({why}), but node {name} is gone: \
+                     trying once more",
+                    group.key()
+                );
+                self.log(Level::Warn, text);
+            }
+        }
+    }
+
+    fn find_dead_links(&mut self, now: Duration) {
+        let mut lost = Vec::new();
+        for peer in &mut self.peers {
+            for (name, link) in &mut peer.links {
+                if link.up && now >= link.heard_at + peer.deadtime {
+                    link.up = false;
+                    lost.push(format!("Link {}:{name} dead.", peer.name));
+                }
+            }
+        }
+        for text in lost {
+            self.log(Level::Warn, text);
+        }
+    }
+
+    fn communication_up(&mut self) {
+        let waiting = self.peers.iter().any(|p| p.liveness == Liveness::Init)
+            || self.groups.iter().any(|g| g.phase == Phase::Probing);
+        if self.status == NodeStatus::Up && !waiting {
+            self.status = NodeStatus::Active;
+            self.changed = true;
+            self.log(
+                Level::Info,
+                "Comm_now_up(): every node is heard or dead; resource work begins",
+            );
+            if let Some(peer) = self.peers.iter().find(|p| p.liveness == Liveness::Dead) {
+                self.taking_over_from = Some(peer.name.clone());
+            }
+        }
+    }
+
+    fn fence(&mut self, now: Duration) {
+        for at in 0..self.peers.len() {
+            let Fence::Due(due) = self.peers[at].fence else {
+                continue;
+            };
+            let taking_part = self.status == NodeStatus::Active;
+            if self.peers[at].liveness == Liveness::Dead && now >= due && taking_part {
+                self.peers[at].fence = Fence::Running;
+                let node = self.peers[at].name.clone();
+                let text = format!(
+                    "Resetting node {node} with the STONITH device before its \
+                     resources are taken"
+                );
+                self.log(Level::Warn, text);
+                self.effects.push(Effect::Fence { node });
+            }
+        }
+    }
+
+    pub(super) fn fenced(&mut self, now: Duration, node: &str, result: Result<(), String>) {
+        let Some(at) = self.peers.iter().position(|p| p.name == node) else {
+            return;
+        };
+        if self.peers[at].fence != Fence::Running {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.peers[at].fence = Fence::Done;
+                self.log(
+                    Level::Info,
+                    format!("node {node}: was reset by the STONITH device"),
+                );
+            }
+            Err(why) => {
+                self.peers[at].fence = Fence::Due(now + FENCE_PAUSE);
+                let text = format!(
+                    "STONITH of node {node} failed: {why}; nothing is taken over \
+                     until it succeeds, trying again in {}",
+                    show(FENCE_PAUSE)
+                );
+                self.log(Level::Critical, text);
+            }
+        }
+    }
+
+    /// Moves one group as far as it goes without a script.
+    fn step(&mut self, now: Duration, at: usize) {
+        self.expire(now, at);
+        let wanted = match self.groups[at].phase {
+            Phase::Stopped | Phase::Claiming { .. } => self.should_claim(now, at),
+            _ => false,
+        };
+        match self.groups[at].phase {
+            Phase::Stopped if wanted => {
+                self.groups[at].phase = Phase::Claiming { sequence: None };
+                self.changed = true;
+                self.grant(at);
+            }
+            Phase::Claiming { .. } if !wanted => {
+                self.groups[at].phase = Phase::Stopped;
+                self.changed = true;
+            }
+            Phase::Claiming { .. } => self.grant(at),
+            Phase::Leftover => self.leftover(at),
+            Phase::Running | Phase::Starting { busy: false, .. } => self.release_if_due(at),
+            Phase::Stuck { .. } if self.status == NodeStatus::Shutdown => {
+                self.groups[at].stop();
+                self.changed = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn expire(&mut self, now: Duration, at: usize) {
+        let group = &mut self.groups[at];
+        let key = group.key().to_owned();
+        if group
+            .blocked
+            .as_ref()
+            .is_some_and(|(until, _)| now >= *until)
+        {
+            group.blocked = None;
+        }
+        if group.offered.is_some_and(|until| now >= until) {
+            group.offered = None;
+            self.changed = true;
+            let text = format!("standby of {key} given up: the other node did not agree in time");
+            self.log(Level::Warn, text);
+        }
+        let group = &mut self.groups[at];
+        let releasing = self
+            .peers
+            .iter()
+            .any(|p| p.state(&key) == GroupState::Stopping);
+        if group
+            .demanded
+            .is_some_and(|until| now >= until && !releasing)
+        {
+            let why = match &group.readiness {
+                Some((_, Err(why))) => format!("the mirror here is not ready: {why}"),
+                _ => "the other node did not give it up in time".to_owned(),
+            };
+            group.demanded = None;
+            self.restart_claim(at);
+            self.log(Level::Warn, format!("takeover of {key} given up: {why}"));
+        } else if group.demanded.is_some_and(|until| now >= until) {
+            // The other node is at it: its scripts may take long.
+            group.demanded = Some(now + Duration::from_secs(1));
+        }
+    }
+
+    /// The flags of a claim decide who wins, so a claim whose flags change is a new claim.
+    pub(super) fn restart_claim(&mut self, at: usize) {
+        if let Phase::Claiming { sequence } = &mut self.groups[at].phase {
+            *sequence = None;
+        }
+        self.changed = true;
+    }
+
+    fn should_claim(&mut self, now: Duration, at: usize) -> bool {
+        let group = &self.groups[at];
+        let unsettled = |p: &Peer| !p.alive() && !p.free();
+        if self.status != NodeStatus::Active
+            || group.failed.is_some()
+            || self.peers.iter().any(unsettled)
+        {
+            return false;
+        }
+        if group.blocked.is_some() {
+            return false;
+        }
+        let key = group.key();
+        let Some(holder) = self.peers.iter().find(|p| p.holds(key)) else {
+            return group.demanded.is_some() || self.designated(group) == Designated::Own;
+        };
+        let (state, flags) = (holder.state(key), holder.flags(key));
+        // What moved it to let go is done with, and no longer in its flags.
+        if state == GroupState::Stopping && matches!(group.phase, Phase::Claiming { .. }) {
+            return true;
+        }
+        let failback = self.settings.auto_failback
+            && group.settings.preferred == self.settings.own
+            && !group.yielded
+            && holder.status == NodeStatus::Active;
+        state == GroupState::Running
+            && (flags.offered || group.demanded.is_some() || failback)
+            && self.ready(now, at)
+    }
+
+    /// True if the mirror below the group has current data here. Taking a group from a node that
+    /// runs it well is never urgent, so it waits for that.
+    fn ready(&mut self, now: Duration, at: usize) -> bool {
+        let group = &mut self.groups[at];
+        let known = group
+            .readiness
+            .as_ref()
+            .filter(|(when, _)| now < *when + READINESS_AGE);
+        match known {
+            Some((_, answer)) => answer.is_ok(),
+            None => {
+                if !std::mem::replace(&mut group.asking, true) {
+                    self.effects.push(Effect::CheckReady { group: at });
+                }
+                // While the question is open a claim stays as it is.
+                let claiming = matches!(self.groups[at].phase, Phase::Claiming { .. });
+                claiming && matches!(self.groups[at].readiness, Some((_, Ok(()))))
+            }
+        }
+    }
+
+    pub(super) fn readiness(&mut self, now: Duration, at: usize, ready: Result<(), String>) {
+        let Some(group) = self.groups.get_mut(at) else {
+            return;
+        };
+        group.asking = false;
+        let before = group.readiness.replace((now, ready.clone()));
+        let key = group.key().to_owned();
+        match ready {
+            Err(why)
+                if before
+                    .as_ref()
+                    .is_none_or(|(_, old)| *old != Err(why.clone())) =>
+            {
+                let text = format!("resource group {key} stays on the other node: {why}");
+                self.log(Level::Info, text);
+            }
+            _ => {}
+        }
+    }
+
+    fn designated(&self, group: &Group) -> Designated {
+        let own_able = self.status == NodeStatus::Active && group.failed.is_none();
+        let other = self.peers.iter().find(|p| p.able(group.key()));
+        match (own_able, other) {
+            (false, None) => Designated::Nobody,
+            (true, None) => Designated::Own,
+            (false, Some(_)) => Designated::Other,
+            (true, Some(other)) => match self.wins(group.flags(), group, other) {
+                true => Designated::Own,
+                false => Designated::Other,
+            },
+        }
+    }
+
+    /// Which of two nodes that both want a group gets it. Both compute the same from the same flags.
+    fn wins(&self, own: GroupFlags, group: &Group, other: &Peer) -> bool {
+        let theirs = other.flags(group.key());
+        if own.demanded != theirs.demanded {
+            return own.demanded;
+        }
+        if own.yielded != theirs.yielded {
+            return theirs.yielded;
+        }
+        group.settings.preferred == self.settings.own
+    }
+
+    /// Starts a claimed group if every other node has agreed or is gone.
+    fn grant(&mut self, at: usize) {
+        let group = &self.groups[at];
+        let Phase::Claiming { sequence } = group.phase else {
+            return;
+        };
+        let agrees = |peer: &Peer| {
+            if peer.free() {
+                return true;
+            }
+            let acted = sequence.is_some_and(|claim| peer.acknowledged >= Some(claim));
+            let rival = peer.state(group.key()) == GroupState::Claiming;
+            peer.alive()
+                && acted
+                && !peer.holds(group.key())
+                && (!rival || self.wins(group.flags(), group, peer))
+        };
+        if !self.peers.iter().all(agrees) {
+            return;
+        }
+        let text = format!("Acquiring resource group: {}", group.describe());
+        self.groups[at].start();
+        self.changed = true;
+        self.log(Level::Info, text);
+    }
+
+    /// A group that ran when the daemon started: kept if nobody else has it.
+    fn leftover(&mut self, at: usize) {
+        let group = &self.groups[at];
+        let key = group.key().to_owned();
+        let states: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|p| p.alive())
+            .map(|p| p.state(&key))
+            .collect();
+        let owner = states
+            .iter()
+            .any(|s| matches!(s, GroupState::Running | GroupState::Starting));
+        let rival = states.contains(&GroupState::Leftover);
+        let preferred = group.settings.preferred == self.settings.own;
+        let stop = self.status == NodeStatus::Shutdown || owner || (rival && !preferred);
+        if stop {
+            self.release(
+                at,
+                "it was active before the start, and the other node has it",
+            );
+            return;
+        }
+        let settled = self.peers.iter().all(|p| p.alive() || p.free());
+        let wait = states.iter().any(|s| s.holds());
+        if self.status == NodeStatus::Active && settled && !wait {
+            let text = format!(
+                "Acquiring resource group: {} (it is active here already)",
+                self.groups[at].describe()
+            );
+            self.groups[at].start();
+            self.changed = true;
+            self.log(Level::Info, text);
+        }
+    }
+
+    fn release_if_due(&mut self, at: usize) {
+        let group = &self.groups[at];
+        let key = group.key().to_owned();
+        if self.status == NodeStatus::Shutdown {
+            return self.release(at, "this node shuts down");
+        }
+        if group.conflict {
+            return self.release(at, "it ran on both nodes");
+        }
+        let owns = |p: &&Peer| {
+            p.alive() && matches!(p.state(&key), GroupState::Running | GroupState::Starting)
+        };
+        if let Some(peer) = self.peers.iter().find(owns) {
+            let text = format!(
+                "Both machines own our resources! {key} runs on {} and on {}",
+                self.settings.own, peer.name
+            );
+            self.log(Level::Critical, text);
+            return self.release(at, "it ran on both nodes");
+        }
+        if group.phase != Phase::Running {
+            return;
+        }
+        let claims = |p: &&Peer| p.alive() && p.state(&key) == GroupState::Claiming;
+        let Some(peer) = self.peers.iter().find(claims) else {
+            return;
+        };
+        let name = peer.name.clone();
+        let demanded = peer.flags(&key).demanded;
+        if group.offered.is_some() || demanded {
+            let why = if demanded {
+                format!("an operator asked for it on {name}")
+            } else {
+                format!("standby: {name} agreed to take it")
+            };
+            self.groups[at].yielded = true;
+            self.release(at, &why);
+        } else if self.settings.auto_failback && group.settings.preferred == name {
+            self.release(
+                at,
+                &format!("auto_failback: its preferred node {name} is back"),
+            );
+        }
+    }
+
+    pub(super) fn release(&mut self, at: usize, why: &str) {
+        let text = format!(
+            "Releasing resource group: {} ({why})",
+            self.groups[at].describe()
+        );
+        if self.groups[at].stop() {
+            self.changed = true;
+            self.log(Level::Info, text);
+        }
+    }
+
+    /// One group starts and one stops at a time: groups start in file order and stop in reverse.
+    fn run_scripts(&mut self, now: Duration) {
+        let starting = |g: &Group| matches!(g.phase, Phase::Starting { .. });
+        let begun = |g: &Group| match g.phase {
+            Phase::Starting { next, busy } => busy || next > 0,
+            Phase::Stopping {
+                left, busy, tries, ..
+            } => busy || tries > 0 || left < g.settings.resources.len(),
+            _ => false,
+        };
+        let stopping = |g: &Group| matches!(g.phase, Phase::Stopping { .. });
+        let groups = &self.groups;
+        let start = groups.iter().position(|g| starting(g) && begun(g));
+        let start = start.or_else(|| groups.iter().position(starting));
+        let stop = groups.iter().rposition(|g| stopping(g) && begun(g));
+        let stop = stop.or_else(|| groups.iter().rposition(stopping));
+        for group in [start, stop].into_iter().flatten() {
+            if let Some((resource, action)) = self.groups[group].next_script(now) {
+                self.effects.push(Effect::Run {
+                    group,
+                    resource,
+                    action,
+                });
+            }
+        }
+    }
+
+    fn takeover_complete(&mut self) {
+        let settled = self.peers.iter().all(|p| p.alive() || p.free());
+        if !settled
+            || self
+                .groups
+                .iter()
+                .any(|g| g.in_flux() || g.blocked.is_some())
+        {
+            return;
+        }
+        if let Some(name) = self.taking_over_from.take() {
+            let text = format!("mach_down takeover complete for node {name}.");
+            self.log(Level::Info, text);
+        }
+    }
+
+    /// Ends the daemon once everything is given up and the others know.
+    fn leave(&mut self, now: Duration) {
+        let stopped = self.groups.iter().all(|g| g.phase == Phase::Stopped);
+        if self.status == NodeStatus::Shutdown && stopped {
+            self.status = NodeStatus::Left;
+            self.changed = true;
+            self.log(
+                Level::Info,
+                "Heartbeat shutdown complete: all resources given up",
+            );
+        }
+        let Some((end, sequence)) = self.farewell else {
+            return;
+        };
+        let heard = |p: &Peer| !p.alive() || p.acknowledged >= Some(sequence);
+        if now >= end || self.peers.iter().all(heard) {
+            self.exit(true);
+        }
+    }
+}
