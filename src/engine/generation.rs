@@ -309,3 +309,6 @@ fn undo_sync_uuid(of: &mut Generation) {
     of.bitmap = of.history[0];
     of.history[0] = of.history[1];
 }
+
+#[cfg(test)]
+mod tests;
