@@ -54,6 +54,55 @@ fn a_slot_that_cannot_be_is_counted() {
 }
 
 #[test]
+fn a_context_frees_the_slots_that_it_knows() {
+    let encoded = |slots, before: fn(u16) -> u32| {
+        let mut block = vec![0; BLOCK_LEN];
+        Transaction::encode(&mut block, 1, slots, 0, &[], before).unwrap();
+        block
+    };
+    let filled = encoded(67, |slot| if slot == 5 { 9 } else { FREE_EXTENT });
+    // A later window of all slots frees slot 5, a window that ends before it does not.
+    for (slots, left) in [(67, 0), (5, 1)] {
+        let mut table = vec![0; MAX_SLOTS];
+        let mut replay = Replay::new(&mut table).unwrap();
+        replay.add(&filled);
+        replay.add(&encoded(slots, |_| FREE_EXTENT));
+        assert_eq!(replay.extents().count(), left, "{slots}");
+    }
+}
+
+#[test]
+fn rings_without_a_transaction() {
+    let mut good = vec![0; BLOCK_LEN];
+    encode_initialised(&mut good).unwrap();
+    let verdict = |bad: &[u32], flags| {
+        let mut scan = LogScan::new(LogGeometry::DEFAULT);
+        while let Some(position) = scan.next_position() {
+            scan.add(if bad.contains(&position) { &[] } else { &good });
+        }
+        scan.add(&good);
+        scan.verdict(flags)
+    };
+    let all: vec::Vec<u32> = (0..8).collect();
+    let rows: [(&[u32], Verdict); 6] = [
+        (&[], Verdict::NothingToDo),
+        (&[0], Verdict::NothingToDo),
+        (&[7], Verdict::PartlyDamaged),
+        (&[0, 3], Verdict::PartlyDamaged),
+        (&all[1..], Verdict::PartlyDamaged),
+        (&all, Verdict::NoValidBlock),
+    ];
+    for (bad, expected) in rows {
+        assert_eq!(verdict(bad, MetaFlags::PRIMARY_IND), expected, "{bad:?}");
+        let of_secondary = match expected {
+            Verdict::NothingToDo => Verdict::NothingToDo,
+            _ => Verdict::Initialise,
+        };
+        assert_eq!(verdict(bad, MetaFlags::CONSISTENT), of_secondary, "{bad:?}");
+    }
+}
+
+#[test]
 fn bits_of_an_extent() {
     assert_eq!(extent_bits(0, 262_064), Some(0..1024));
     assert_eq!(extent_bits(31, 262_064), Some(31 * 1024..32758));
@@ -109,6 +158,14 @@ fn flags_follow_the_state() {
         ..target
     };
     assert_eq!(after(&serves).bits(), 0x17);
+    // A Primary peer with a disk of its own, however bad, is not served by this node alone.
+    let helps = State {
+        conn: ConnState::SyncSource,
+        pdsk: DiskState::Inconsistent,
+        disk: DiskState::UpToDate,
+        ..target
+    };
+    assert_eq!(after(&helps).bits(), 0x35);
     let failed = State {
         disk: DiskState::Failed,
         ..connected
@@ -193,6 +250,8 @@ fn content_of_a_device() {
         with(&[(0, b"LUKS\xBA\xBE\x00\x02")]),
         found(Kind::Luks, None)
     );
+    let odd: [(usize, &[u8]); 3] = [(0x438, &[0x53, 0xEF]), (0x404, &[5]), (0x418, &[54])];
+    assert_eq!(with(&odd), found(Kind::Ext, None));
     let btrfs: [(usize, &[u8]); 2] = [(0x1_0040, b"_BHRfS_M"), (0x1_0070, &[0, 0, 16])];
     assert_eq!(with(&btrfs), found(Kind::Btrfs, Some(1 << 20)));
     let xfs: [(usize, &[u8]); 3] = [(0, b"XFSB"), (6, &[0x10, 0]), (14, &[1, 0])];
