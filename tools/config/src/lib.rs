@@ -182,3 +182,40 @@ fn finish(outcome: parse::Outcome) -> Result<Config, Problems> {
         warnings: config.warnings,
     })
 }
+
+/// Reads one option as it is given on a command line.
+///
+/// # Errors
+///
+/// The message says what is wrong with the value; the number is the exit code.
+pub fn parse_option(
+    section: rdb_engine::options::Section,
+    name: &str,
+    value: &str,
+) -> Result<model::Setting, (i32, String)> {
+    let quoted = match value {
+        "yes" | "no" => value.to_owned(),
+        _ => format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")),
+    };
+    let text = format!("common {{ {} {{ {name} {quoted}; }} }}", section.name());
+    match parse("command line", Path::new(""), &text) {
+        Ok(config) => {
+            let common = config.common.unwrap_or_default();
+            let mut all = [common.net, common.disk, common.options]
+                .into_iter()
+                .flatten();
+            all.next()
+                .ok_or_else(|| (EXIT_INVALID, format!("{name} is not an option")))
+        }
+        Err(problems) => {
+            let text = problems.errors.iter().map(|error| {
+                let notes = error.notes.iter().map(|(_, note)| format!(" ({note})"));
+                error.text.clone() + &notes.collect::<String>()
+            });
+            Err((
+                problems.exit_code(),
+                format!("--{name}: {}", text.collect::<Vec<_>>().join("; ")),
+            ))
+        }
+    }
+}

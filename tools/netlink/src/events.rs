@@ -6,10 +6,23 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::NetlinkPayload;
+use netlink_packet_generic::constants::GENL_ID_CTRL;
 use rdb_engine::netlink::{EVENTS_GROUP, EventKind, FAMILY_NAME, attr, cmd};
 
 use crate::socket::Channel;
 use crate::{Error, Message, Result, Stream};
+
+/// Name of the controller's family.
+const CONTROLLER: &str = "nlctrl";
+/// Its command for a family that went away.
+const DELETED: u8 = 2;
+/// Its attribute with the name of a family.
+const FAMILY: u16 = 2;
+
+/// Whether a message of the controller says that our family went away.
+fn is_farewell(message: &Message) -> bool {
+    message.command() == DELETED && message.get_text(FAMILY).as_deref() == Some(FAMILY_NAME)
+}
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +91,13 @@ impl Events {
         let family = channel.family(FAMILY_NAME)?.ok_or(Error::NoModule)?;
         let missing = || Error::Malformed(format!("the family has no group {EVENTS_GROUP}"));
         channel.join(*family.groups.get(EVENTS_GROUP).ok_or_else(missing)?)?;
+        // The controller tells when the family goes away with its module.
+        if let Some(notify) = channel
+            .family(CONTROLLER)?
+            .and_then(|it| it.groups.get("notify").copied())
+        {
+            channel.join(notify)?;
+        }
         Ok(Self {
             channel,
             family: family.id,
@@ -101,7 +121,15 @@ impl Stream for Events {
                 continue;
             }
             for message in self.channel.receive::<Message>()? {
-                if message.header.message_type != self.family {
+                let kind = message.header.message_type;
+                if let (GENL_ID_CTRL, NetlinkPayload::InnerMessage(inner)) =
+                    (kind, &message.payload)
+                {
+                    if is_farewell(&inner.payload) {
+                        return Err(Error::NoModule);
+                    }
+                }
+                if kind != self.family {
                     continue;
                 }
                 if let NetlinkPayload::InnerMessage(inner) = message.payload {
