@@ -46,6 +46,9 @@ pub enum Payload {
         /// Whose buffer.
         slot: PeerSlot,
     },
+    /// Nothing; but this is the last packet of the connection. The shell calls
+    /// [`Resource::last_sent`](crate::resource::Resource::last_sent) when it is sent.
+    Last,
     /// The packet itself is empty (`bytes` has length 0): the sender calls
     /// [`Resource::bitmap_packet`](crate::resource::Resource::bitmap_packet) until it returns `None` and sends each packet
     /// that it gets, with nothing in between.

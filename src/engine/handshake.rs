@@ -4,7 +4,7 @@
 //! 7.6 and 8.4).
 
 use crate::bits::Words;
-use crate::effects::{Act, Effects, Notice, Payload, VolumeIndex};
+use crate::effects::{Act, Effects, Millis, Notice, Payload, VolumeIndex};
 use crate::generation::{compare, Generation, Meeting, PeerGeneration, Verdict};
 use crate::link::LinkFailure;
 use crate::memory::Memory;
@@ -472,16 +472,20 @@ impl<M: Memory> Resource<M> {
                 }
             });
         }
-        self.send(
-            None,
-            Socket::Meta,
-            &Packet::ConnStateChangeReply(code),
-            Payload::None,
-            fx,
-        );
-        if tear_down {
-            self.end_link(C::TearDown, true, fx);
-        }
+        // The answer must not be lost to the closing of the streams.
+        let payload = if tear_down {
+            Payload::Last
+        } else {
+            Payload::None
+        };
+        let reply = Packet::ConnStateChangeReply(code);
+        self.send(None, Socket::Meta, &reply, payload, fx);
+    }
+
+    /// The answer to a request to disconnect is sent: the connection may end.
+    pub fn last_sent(&mut self, now: Millis, fx: &mut dyn Effects) {
+        self.now = now;
+        self.end_link(C::TearDown, true, fx);
     }
 
     /// Prepares the series of bitmap packets. False if there is nothing to send.

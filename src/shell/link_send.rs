@@ -117,6 +117,11 @@ impl Sender<'_> {
                     });
             }
             Cargo::Bitmap { volume } => self.send_bitmap(volume, buffer)?,
+            Cargo::Last => self
+                .resource
+                .with(Context::NoBuffers, |engine, queues, now| {
+                    engine.last_sent(now, queues)
+                }),
         }
         Ok(true)
     }

@@ -124,6 +124,8 @@ pub(crate) enum Cargo {
     Bitmap {
         volume: VolumeIndex,
     },
+    /// The bytes were the last of the connection.
+    Last,
 }
 
 /// See the module documentation.
@@ -285,6 +287,7 @@ impl Queues {
                     buf: entry(&mut self.peer, slot)?.take()?,
                 },
                 Payload::Bitmap { volume } => Cargo::Bitmap { volume },
+                Payload::Last => Cargo::Last,
             };
             break;
         }
