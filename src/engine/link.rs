@@ -112,6 +112,8 @@ pub(crate) struct Link {
     pings_sent: u32,
     pings_answered: u32,
     ping_sent: Millis,
+    /// The peer asked to disconnect and was answered yes.
+    pub(crate) tearing_down: bool,
     pub(crate) peer_discards: bool,
     pub(crate) peer_tentative: bool,
 }
@@ -132,6 +134,7 @@ impl Default for Link {
             pings_sent: 0,
             pings_answered: 0,
             ping_sent: 0,
+            tearing_down: false,
             peer_discards: false,
             peer_tentative: false,
         }
@@ -300,7 +303,14 @@ impl<M: Memory> Resource<M> {
     }
 
     pub(crate) fn fail_link(&mut self, reason: LinkFailure, fx: &mut dyn Effects) {
-        self.end_link(reason.state(), true, fx);
+        // While both nodes agree to disconnect, streams that end are what is to be expected (section 7.8).
+        if self.link.tearing_down {
+            self.end_link(ConnState::TearDown, true, fx);
+        } else if self.disconnect_requested() && self.admin_awaits_reply() {
+            self.end_link(ConnState::Disconnecting, false, fx);
+        } else {
+            self.end_link(reason.state(), true, fx);
+        }
     }
 
     /// Ends the connection for good: it would not work the next time either.
