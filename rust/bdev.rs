@@ -5,8 +5,7 @@
 use crate::bindings;
 use crate::buf::{IoBuf, PageBuf};
 use crate::inflight::InFlight;
-use crate::lower::{self, IoFlags, LowerDone};
-use crate::status::Status;
+use crate::lower::{self, IoFlags};
 use core::ptr::NonNull;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::page::PAGE_SIZE;
@@ -130,13 +129,13 @@ impl PinnedDrop for BioSet {
 
 /// A block device opened for reading and writing, and claimed.
 ///
-/// Dropping the last `Arc` waits for its requests and closes the device: it sleeps, so never drop it in a
-/// [`LowerDone`] callback.
+/// Dropping the last `Arc` waits for its requests and closes the device: it sleeps, so never drop
+/// it in a [`LowerDone`] callback.
 ///
 /// # Invariants
 ///
-/// `bdev` is the device of `file`, and valid as long as that is open. `in_flight` counts the bios of `bios` that were
-/// submitted asynchronously.
+/// `bdev` is the device of `file`, and valid as long as that is open. `in_flight` counts the bios
+/// of `bios` that were submitted asynchronously.
 #[pin_data(PinnedDrop)]
 pub struct LowerDevice {
     // In this order they are dropped.
@@ -165,7 +164,8 @@ impl PinnedDrop for LowerDevice {
 }
 
 impl LowerDevice {
-    /// Open `path` exclusively for reading and writing. Sleeps; the path is that of the calling process.
+    /// Open `path` exclusively for reading and writing. Sleeps; the path is that of the calling
+    /// process.
     pub fn open(path: &CStr, holder: Holder) -> Result<Arc<LowerDevice>, OpenError> {
         let oom = |_| OpenError::Other(ENOMEM);
         let token = KBox::new(0u8, GFP_KERNEL).map_err(oom)?;
@@ -288,8 +288,8 @@ impl LowerDevice {
         self.in_flight.wait_zero();
     }
 
-    /// Bring everything answered so far to stable storage. Sleeps, as all the following; never to be called in
-    /// `BioDriver::submit` or `LowerDone::lower_done`.
+    /// Bring everything answered so far to stable storage. Sleeps, as all the following; never to
+    /// be called in `BioDriver::submit` or `LowerDone::lower_done`.
     pub fn flush(&self) -> Result {
         // SAFETY: The device is open.
         to_result(unsafe { bindings::blkdev_issue_flush(self.as_ptr()) })
@@ -297,41 +297,44 @@ impl LowerDevice {
 
     /// Read `len` bytes at `sector` (512 bytes each) into the front of `page`.
     ///
-    /// `EINVAL`: `len` exceeds the page, or place and length are not multiples of the logical block size.
+    /// `EINVAL`: `len` exceeds the page, or place and length are not multiples of the logical block
+    /// size.
     pub fn read_at(&self, sector: u64, page: &mut PageBuf, len: usize) -> Result {
         self.page_io(bindings::req_op_REQ_OP_READ, sector, page, len)
     }
 
-    /// Write the first `len` bytes of `page` at `sector` (512 bytes each). Errors as in [`read_at`](Self::read_at).
+    /// Write the first `len` bytes of `page` at `sector` (512 bytes each). Errors as in
+    /// [`read_at`](Self::read_at).
     pub fn write_at(&self, sector: u64, page: &PageBuf, len: usize, flags: IoFlags) -> Result {
         let opf = bindings::req_op_REQ_OP_WRITE | flags.as_raw();
         self.page_io(opf, sector, page, len)
     }
 
-    fn page_io(
-        &self,
-        opf: bindings::blk_opf_t,
-        sector: u64,
-        page: &PageBuf,
-        len: usize,
-    ) -> Result {
+    fn page_io(&self, opf: bindings::blk_opf_t, sector: u64, page: &PageBuf, len: usize) -> Result {
         if len > PAGE_SIZE {
             return Err(EINVAL);
         }
         let one = core::iter::once((page.page(), len));
         let bio = self.bio_from(opf | bindings::REQ_SYNC, sector, len, 1, one)?;
-        // SAFETY: The bio was made just now. Its page is borrowed (exclusively by readers) until it has ended.
+        // SAFETY: The bio was made just now. Its page is borrowed (exclusively by readers) until it
+        // has ended.
         unsafe { self.wait(bio) }
     }
 
-    /// Read `buf.len()` bytes at `sector` (512 bytes each). `EINVAL`: not multiples of the logical block size.
+    /// Read `buf.len()` bytes at `sector` (512 bytes each). `EINVAL`: not multiples of the logical
+    /// block size.
     pub fn read_buf(&self, sector: u64, buf: &mut IoBuf) -> Result {
-        let bio = self.bio_for(buf, bindings::req_op_REQ_OP_READ | bindings::REQ_SYNC, sector)?;
+        let bio = self.bio_for(
+            buf,
+            bindings::req_op_REQ_OP_READ | bindings::REQ_SYNC,
+            sector,
+        )?;
         // SAFETY: The bio was made just now, and `buf` is borrowed until it has ended.
         unsafe { self.wait(bio) }
     }
 
-    /// Write `buf.len()` bytes at `sector` (512 bytes each). `EINVAL`: not multiples of the logical block size.
+    /// Write `buf.len()` bytes at `sector` (512 bytes each). `EINVAL`: not multiples of the logical
+    /// block size.
     pub fn write_buf(&self, sector: u64, buf: &IoBuf, flags: IoFlags) -> Result {
         let opf = bindings::req_op_REQ_OP_WRITE | bindings::REQ_SYNC | flags.as_raw();
         let bio = self.bio_for(buf, opf, sector)?;
@@ -339,8 +342,8 @@ impl LowerDevice {
         unsafe { self.wait(bio) }
     }
 
-    /// Give up `sectors` sectors from `sector` on; what they read as afterwards is undefined. `EOPNOTSUPP`: the device
-    /// cannot.
+    /// Give up `sectors` sectors from `sector` on; what they read as afterwards is undefined.
+    /// `EOPNOTSUPP`: the device cannot.
     pub fn discard(&self, sector: u64, sectors: u64) -> Result {
         // SAFETY: The device is open; the block layer checks the range.
         to_result(unsafe {
@@ -348,8 +351,8 @@ impl LowerDevice {
         })
     }
 
-    /// Make `sectors` sectors from `sector` on read as zeroes, by writing them if the device knows nothing better.
-    /// `unmap`: it may give up their space.
+    /// Make `sectors` sectors from `sector` on read as zeroes, by writing them if the device knows
+    /// nothing better. `unmap`: it may give up their space.
     pub fn zero_out(&self, sector: u64, sectors: u64, unmap: bool) -> Result {
         let flags = if unmap {
             0
@@ -368,50 +371,6 @@ impl LowerDevice {
         })
     }
 
-    /// Flush asynchronously: everything answered before the call will be on stable storage when `done` is called. Sleeps
-    /// for a bio only, as the following.
-    pub fn submit_flush(&self, cookie: u64, done: Arc<dyn LowerDone>) {
-        let opf = bindings::req_op_REQ_OP_WRITE | bindings::REQ_PREFLUSH | bindings::REQ_SYNC;
-        self.submit_range(opf, 0, 0, cookie, done);
-    }
-
-    /// Discard asynchronously; fails with `NOTSUPP` if the device cannot.
-    pub fn submit_discard(&self, sector: u64, sectors: u32, cookie: u64, done: Arc<dyn LowerDone>) {
-        let opf = bindings::req_op_REQ_OP_DISCARD;
-        self.submit_range(opf, sector, sectors, cookie, done);
-    }
-
-    /// Write zeroes asynchronously, without data; fails with `NOTSUPP` if the device cannot.
-    pub fn submit_write_zeroes(
-        &self,
-        sector: u64,
-        sectors: u32,
-        unmap: bool,
-        cookie: u64,
-        done: Arc<dyn LowerDone>,
-    ) {
-        let nounmap = if unmap { 0 } else { bindings::REQ_NOUNMAP };
-        let opf = bindings::req_op_REQ_OP_WRITE_ZEROES | nounmap;
-        self.submit_range(opf, sector, sectors, cookie, done);
-    }
-
-    /// A request without data.
-    fn submit_range(
-        &self,
-        opf: bindings::blk_opf_t,
-        sector: u64,
-        sectors: u32,
-        cookie: u64,
-        done: Arc<dyn LowerDone>,
-    ) {
-        let bytes = usize::try_from(sectors).unwrap_or(usize::MAX).saturating_mul(512);
-        match self.bio_from(opf, sector, bytes, 0, core::iter::empty()) {
-            // SAFETY: The bio was made just now, and has no memory.
-            Ok(bio) => unsafe { lower::submit(bio, self, cookie, done, None, None) },
-            Err(_) => done.lower_done(cookie, Status::INVAL, None),
-        }
-    }
-
     /// A bio for all of `buf`, not submitted. `EINVAL`: not multiples of the logical block size.
     pub(crate) fn bio_for(
         &self,
@@ -426,7 +385,9 @@ impl LowerDevice {
         self.bio_from(opf, sector, buf.len(), pages, buf.segments())
     }
 
-    fn bio_from(
+    /// A bio for `bytes` bytes in `pages` pages, of which `segments` are the used parts; without
+    /// pages for a range.
+    pub(crate) fn bio_from(
         &self,
         opf: bindings::blk_opf_t,
         sector: u64,
@@ -440,8 +401,8 @@ impl LowerDevice {
             return Err(EINVAL);
         }
         let pages = c_ushort::try_from(pages).map_err(|_| EINVAL)?;
-        // SAFETY: Device and bio set are valid; from a bio set with GFP_NOIO this waits rather than fails. The pages fit,
-        // since the bio has room for that many bio_vecs.
+        // SAFETY: Device and bio set are valid; from a bio set with GFP_NOIO this waits rather than
+        // fails. The pages fit, since the bio has room for that many bio_vecs.
         unsafe {
             let bio = bindings::bio_alloc_bioset(
                 self.as_ptr(),
@@ -469,7 +430,8 @@ impl LowerDevice {
     ///
     /// # Safety
     ///
-    /// The bio must come from [`bio_from`](Self::bio_from), its memory be valid (for reads: writable) until it has ended.
+    /// The bio must come from [`bio_from`](Self::bio_from), its memory be valid (for reads:
+    /// writable) until it has ended.
     unsafe fn wait(&self, bio: *mut bindings::bio) -> Result {
         // SAFETY: The caller guarantees it; submit_bio_wait() leaves the bio to us.
         unsafe {
@@ -500,7 +462,11 @@ impl DeviceName {
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        let len = self.bytes.iter().position(|b| *b == 0).unwrap_or(self.bytes.len());
+        let len = self
+            .bytes
+            .iter()
+            .position(|b| *b == 0)
+            .unwrap_or(self.bytes.len());
         let bytes = self.bytes.get(..len).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or("?")
     }

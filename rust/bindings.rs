@@ -2,7 +2,8 @@
 
 //! One name for the bindings of the `kernel` crate and for our own, which add what those lack.
 //!
-//! Always write `bindings::name` of this module: which of the two sources has a name depends on the kernel version.
+//! Always write `bindings::name` of this module: which of the two sources has a name depends on the
+//! kernel version.
 #![allow(
     clippy::all,
     clippy::as_underscore,

@@ -18,7 +18,8 @@ use kernel::sync::Arc;
 pub enum Op {
     /// Data from the device.
     Read,
-    /// Data to the device; may ask for a flush before (`is_preflush`) and for stable storage (`is_fua`).
+    /// Data to the device; may ask for a flush before (`is_preflush`) and for stable storage
+    /// (`is_fua`).
     Write,
     /// No data: what was answered before must be on stable storage.
     Flush,
@@ -45,16 +46,16 @@ pub enum CloneFlags {
 ///
 /// 1. *Owned*: `BioDriver::submit` got the value; the driver may park it anywhere.
 /// 2. *Owned, with clones in flight*: each clone holds a share of the bio (`bio_inc_remaining`).
-/// 3. *Answered*: [`complete`](Self::complete) took the value. Who submitted it learns when the last clone ended, too, so
-///    that the memory stays valid for clones.
+/// 3. *Answered*: [`complete`](Self::complete) took the value. Who submitted it learns when the
+///    last clone ended, too, so that the memory stays valid for clones.
 ///
-/// A `Bio` is answered exactly once: dropping it answers with an error and a warning, since that is a bug.
-/// `Option<Bio>` needs no more room than `Bio`.
+/// A `Bio` is answered exactly once: dropping it answers with an error and a warning, since that is
+/// a bug. `Option<Bio>` needs no more room than `Bio`.
 ///
 /// # Invariants
 ///
-/// `raw` is a bio of one of our disks, submitted and not answered, counted in the disk's `in_flight`; the value holds one
-/// share of it. `started` is what `bio_start_io_acct` returned.
+/// `raw` is a bio of one of our disks, submitted and not answered, counted in the disk's
+/// `in_flight`; the value holds one share of it. `started` is what `bio_start_io_acct` returned.
 pub struct Bio {
     raw: NonNull<bindings::bio>,
     started: c_ulong,
@@ -70,8 +71,8 @@ impl Bio {
     ///
     /// # Safety
     ///
-    /// `raw` must have come to the `submit_bio` callback of a [`Disk`](crate::disk::Disk), and be the caller's, who has
-    /// counted it in the disk's `in_flight`.
+    /// `raw` must have come to the `submit_bio` callback of a [`Disk`](crate::disk::Disk), and be
+    /// the caller's, who has counted it in the disk's `in_flight`.
     pub(crate) unsafe fn new(raw: NonNull<bindings::bio>) -> Self {
         // SAFETY: The caller guarantees that the bio is valid.
         let started = unsafe { bindings::bio_start_io_acct(raw.as_ptr()) };
@@ -79,7 +80,8 @@ impl Bio {
     }
 
     fn bio(&self) -> &bindings::bio {
-        // SAFETY: By the type invariant. What others may change meanwhile are its atomic counters, which are not read.
+        // SAFETY: By the type invariant. What others may change meanwhile are its atomic counters,
+        // which are not read.
         unsafe { self.raw.as_ref() }
     }
 
@@ -159,8 +161,8 @@ impl Bio {
     /// To be called once, as the last use of the value.
     fn end(&self, status: Status) {
         let bio = self.raw.as_ptr();
-        // SAFETY: By the type invariant. The disk outlives the call, since it waits for `in_flight`; the bio may be gone
-        // after bio_endio().
+        // SAFETY: By the type invariant. The disk outlives the call, since it waits for
+        // `in_flight`; the bio may be gone after bio_endio().
         unsafe {
             let common = Common::of(bio);
             (*bio).bi_status = status.as_raw();
@@ -170,18 +172,11 @@ impl Bio {
         }
     }
 
-    /// Another share of the request: as long as it exists, whoever submitted the request does not learn of its end, and its memory
-    /// stays valid. Any context; allocates nothing.
-    pub fn hold(&self) -> BioHold {
-        // SAFETY: By the type invariant. The share taken here is given back when the hold is dropped.
-        unsafe { bindings::bio_inc_remaining(self.raw.as_ptr()) };
-        BioHold(ManuallyDrop::new(Bio { raw: self.raw, started: self.started }))
-    }
-
-    /// Pass the request on to the lower device, at the same place, and have `done` called when that has ended.
+    /// Pass the request on to the lower device, at the same place, and have `done` called when that
+    /// has ended.
     ///
-    /// As [`prepare_clone`](Self::prepare_clone) and [`PreparedClone::submit`] in one. The answer may come before this
-    /// returns: who parks the request for it wants the two steps.
+    /// As [`prepare_clone`](Self::prepare_clone) and [`PreparedClone::submit`] in one. The answer
+    /// may come before this returns: who parks the request for it wants the two steps.
     pub fn submit_clone(
         &self,
         lower: &LowerDevice,
@@ -194,12 +189,17 @@ impl Bio {
 
     /// Prepare to pass the request on to the lower device, at the same place.
     ///
-    /// Sleeps for memory, without starting other I/O; there is some in the end. Any number of clones may be made. The
-    /// request may be completed before they end.
-    pub fn prepare_clone<'a>(&self, lower: &'a LowerDevice, flags: CloneFlags) -> PreparedClone<'a> {
+    /// Sleeps for memory, without starting other I/O; there is some in the end. Any number of
+    /// clones may be made. The request may be completed before they end.
+    pub fn prepare_clone<'a>(
+        &self,
+        lower: &'a LowerDevice,
+        flags: CloneFlags,
+    ) -> PreparedClone<'a> {
         let bio = self.raw.as_ptr();
-        // SAFETY: By the type invariant, and the lower device is open. The share taken by bio_inc_remaining() keeps the memory
-        // of the bio valid until the clone has ended, which gives it back.
+        // SAFETY: By the type invariant, and the lower device is open. The share taken by
+        // bio_inc_remaining() keeps the memory of the bio valid until the clone has ended, which
+        // gives it back.
         unsafe {
             let clone = NonNull::new(bindings::bio_alloc_clone(
                 lower.as_ptr(),
@@ -225,10 +225,11 @@ impl Bio {
         }
     }
 
-    /// Copy `out.len()` bytes of the request's data from `offset` on. `EINVAL`: there are not that many.
+    /// Copy `out.len()` bytes of the request's data from `offset` on. `EINVAL`: there are not that
+    /// many.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result {
-        // SAFETY: By the type invariant; `out` is valid for its length. The data may be changed by its owner meanwhile, but
-        // C copies them.
+        // SAFETY: By the type invariant; `out` is valid for its length. The data may be changed by
+        // its owner meanwhile, but C copies them.
         let done = unsafe {
             bindings::bio_copy_out(self.as_ptr(), offset, out.as_mut_ptr().cast(), out.len())
         };
@@ -239,15 +240,16 @@ impl Bio {
         }
     }
 
-    /// Copy `src` to `offset` of the memory of a read request. `EINVAL`: it does not fit, or this is no read.
+    /// Copy `src` to `offset` of the memory of a read request. `EINVAL`: it does not fit, or this
+    /// is no read.
     pub fn copy_from(&mut self, offset: usize, src: &[u8]) -> Result {
         if self.op() != Op::Read {
             return Err(EINVAL);
         }
-        // SAFETY: By the type invariant; `src` is valid for its length. A read request's memory is there to be written.
-        let done = unsafe {
-            bindings::bio_copy_in(self.as_ptr(), offset, src.as_ptr().cast(), src.len())
-        };
+        // SAFETY: By the type invariant; `src` is valid for its length. A read request's memory is
+        // there to be written.
+        let done =
+            unsafe { bindings::bio_copy_in(self.as_ptr(), offset, src.as_ptr().cast(), src.len()) };
         if done == src.len() {
             Ok(())
         } else {
@@ -268,7 +270,8 @@ impl Bio {
         result
     }
 
-    /// Copy `buf` to the memory of a read request, from its start. `EINVAL`: it does not fit, or this is no read.
+    /// Copy `buf` to the memory of a read request, from its start. `EINVAL`: it does not fit, or
+    /// this is no read.
     pub fn copy_from_buf(&mut self, buf: &IoBuf) -> Result {
         let mut offset = 0;
         for chunk in buf.chunks() {
@@ -283,8 +286,9 @@ impl Bio {
 ///
 /// # Invariants
 ///
-/// `clone` is a bio of `lower`'s set that shares the memory of `parent`, of which the value then holds a share. `None`: the
-/// request has an encryption context or integrity data that could not be copied.
+/// `clone` is a bio of `lower`'s set that shares the memory of `parent`, of which the value then
+/// holds a share. `None`: the request has an encryption context or integrity data that could not be
+/// copied.
 #[must_use = "a clone that is not submitted does nothing"]
 pub struct PreparedClone<'a> {
     lower: &'a LowerDevice,
@@ -302,7 +306,14 @@ impl PreparedClone<'_> {
         match me.clone {
             // SAFETY: By the type invariant; the share in the parent goes along.
             Some(clone) => unsafe {
-                lower::submit(clone.as_ptr(), me.lower, cookie, done, None, Some(me.parent));
+                lower::submit(
+                    clone.as_ptr(),
+                    me.lower,
+                    cookie,
+                    done,
+                    None,
+                    Some(me.parent),
+                );
             },
             None => done.lower_done(cookie, Status::RESOURCE, None),
         }
@@ -321,31 +332,6 @@ impl Drop for PreparedClone<'_> {
     }
 }
 
-/// A share of a request, from [`Bio::hold`]: for those who read its data or pass it on while somebody else may complete it.
-///
-/// Dropping it is possible in any context; if the request was completed meanwhile, it ends then.
-///
-/// # Invariants
-///
-/// The bio in it has a share (`bio_inc_remaining`) that belongs to this value. It may be completed, but has not ended. It is never
-/// dropped as a `Bio`.
-pub struct BioHold(ManuallyDrop<Bio>);
-
-impl core::ops::Deref for BioHold {
-    type Target = Bio;
-
-    fn deref(&self) -> &Bio {
-        &self.0
-    }
-}
-
-impl Drop for BioHold {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the share is ours to give back, and this is the last use of the bio.
-        unsafe { bindings::bio_endio(self.0.as_ptr()) };
-    }
-}
-
 impl Drop for Bio {
     fn drop(&mut self) {
         pr_warn!("a request was dropped unanswered: {:?}\n", self);
@@ -359,5 +345,4 @@ impl core::fmt::Debug for Bio {
     }
 }
 
-const _: () =
-    assert!(core::mem::size_of::<Option<Bio>>() == 2 * core::mem::size_of::<usize>());
+const _: () = assert!(core::mem::size_of::<Option<Bio>>() == 2 * core::mem::size_of::<usize>());

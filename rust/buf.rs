@@ -2,9 +2,9 @@
 
 //! Memory for I/O: single pages for metadata, and buffers of pages from a pool with a reserve.
 //!
-//! The pool follows dm-crypt: a buffer is taken from the page allocator if that has memory. Otherwise its missing pages
-//! come from the reserve, for one buffer at a time: two half-filled buffers that wait for each other's pages cannot
-//! happen.
+//! The pool follows dm-crypt: a buffer is taken from the page allocator if that has memory.
+//! Otherwise its missing pages come from the reserve, for one buffer at a time: two half-filled
+//! buffers that wait for each other's pages cannot happen.
 
 use crate::bindings;
 use core::mem::size_of;
@@ -117,9 +117,7 @@ impl Mempool {
     fn alloc_wait(&self) -> NonNull<c_void> {
         loop {
             // SAFETY: The pool is valid.
-            let p = unsafe {
-                bindings::mempool_alloc_noprof(self.0.as_ptr(), bindings::GFP_NOIO)
-            };
+            let p = unsafe { bindings::mempool_alloc_noprof(self.0.as_ptr(), bindings::GFP_NOIO) };
             // Never null: GFP_NOIO may wait, so mempool_alloc() does not fail.
             if let Some(p) = NonNull::new(p) {
                 return p;
@@ -130,14 +128,13 @@ impl Mempool {
     /// Null if there is neither memory nor a reserve; does not sleep.
     fn alloc_atomic(&self) -> Option<NonNull<c_void>> {
         // SAFETY: The pool is valid.
-        NonNull::new(unsafe {
-            bindings::mempool_alloc_noprof(self.0.as_ptr(), bindings::GFP_TRY)
-        })
+        NonNull::new(unsafe { bindings::mempool_alloc_noprof(self.0.as_ptr(), bindings::GFP_TRY) })
     }
 
     /// # Safety
     ///
-    /// `element` must come from this pool (or its allocation function), and not be used any more. Any context.
+    /// `element` must come from this pool (or its allocation function), and not be used any more.
+    /// Any context.
     unsafe fn free(&self, element: *mut c_void) {
         // SAFETY: The caller guarantees it.
         unsafe { bindings::mempool_free(element, self.0.as_ptr()) }
@@ -153,7 +150,8 @@ impl Drop for Mempool {
 
 /// Pages for [`IoBuf`]s, with a reserve that makes allocation succeed when memory is short.
 ///
-/// Progress under memory pressure needs that the owner of a buffer never waits for another buffer of the same pool.
+/// Progress under memory pressure needs that the owner of a buffer never waits for another buffer
+/// of the same pool.
 #[pin_data]
 pub struct BufPool {
     pages: Mempool,
@@ -172,10 +170,12 @@ impl BufPool {
     /// Largest [`IoBuf`], in bytes: 1 MiB.
     pub const MAX_BYTES: usize = 1 << 20;
 
-    /// A pool which keeps `reserve_bytes` in reserve, at least [`MAX_BYTES`](Self::MAX_BYTES). Sleeps; `ENOMEM`.
+    /// A pool which keeps `reserve_bytes` in reserve, at least [`MAX_BYTES`](Self::MAX_BYTES).
+    /// Sleeps; `ENOMEM`.
     pub fn new(reserve_bytes: usize) -> Result<Arc<BufPool>> {
         let reserve = reserve_bytes.max(Self::MAX_BYTES).div_ceil(PAGE_SIZE);
-        // SAFETY: The data of the page functions is the order, that of the kmalloc functions the size.
+        // SAFETY: The data of the page functions is the order, that of the kmalloc functions the
+        // size.
         let (pages, tables) = unsafe {
             (
                 Mempool::new(
@@ -219,8 +219,8 @@ impl BufPool {
         Ok(buf)
     }
 
-    /// As [`alloc`](Self::alloc), but does not sleep and leaves the reserve of pages alone. `None`: no memory, or the
-    /// length is out of range.
+    /// As [`alloc`](Self::alloc), but does not sleep and leaves the reserve of pages alone. `None`:
+    /// no memory, or the length is out of range.
     pub fn try_alloc(pool: &Arc<BufPool>, len: usize) -> Option<IoBuf> {
         let wanted = Self::pages_for(len).ok()?;
         let mut buf = IoBuf::empty(pool, pool.tables.alloc_atomic()?.cast(), len);
@@ -236,20 +236,22 @@ impl BufPool {
     }
 }
 
-/// A buffer of 1 to 256 pages, which the lower device, the network and the processor can fill and read.
+/// A buffer of 1 to 256 pages, which the lower device, the network and the processor can fill and
+/// read.
 ///
 /// States:
 ///
 /// 1. *Owned*: somebody has the value. Only then its content can be touched.
-/// 2. *In flight*: [`submit`](IoBuf::submit) took the value; the bio's completion hands it to `LowerDone::lower_done`.
+/// 2. *In flight*: [`submit`](IoBuf::submit) took the value; the bio's completion hands it to
+///    `LowerDone::lower_done`.
 ///
 /// May be dropped in any context.
 ///
 /// # Invariants
 ///
-/// `table` is an element of the pool's `tables`; its first `pages` entries are `Some` and belong to this value, except
-/// that the network may still read pages that were handed to it by `send_buf_owned`, which consumes the value.
-/// `len <= pages * PAGE_SIZE`.
+/// `table` is an element of the pool's `tables`; its first `pages` entries are `Some` and belong to
+/// this value, except that the network may still read pages that were handed to it by
+/// `send_buf_owned`, which consumes the value. `len <= pages * PAGE_SIZE`.
 pub struct IoBuf {
     pool: Arc<BufPool>,
     table: NonNull<PageTable>,
@@ -331,7 +333,8 @@ impl IoBuf {
         self.pages * PAGE_SIZE
     }
 
-    /// Change the number of bytes in use; the content stays. `EINVAL` above [`capacity`](Self::capacity).
+    /// Change the number of bytes in use; the content stays. `EINVAL` above
+    /// [`capacity`](Self::capacity).
     pub fn set_len(&mut self, len: usize) -> Result {
         if len > self.capacity() {
             return Err(EINVAL);
@@ -342,20 +345,24 @@ impl IoBuf {
 
     /// The content, page by page; every piece but the last is a whole page. Any context.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> + '_ {
-        // SAFETY: By the type invariant the pages are ours, and `self` stays borrowed; `bytes <= PAGE_SIZE`.
-        self.segments()
-            .map(|(page, bytes)| unsafe { core::slice::from_raw_parts(address(page), bytes) })
+        self.segments().map(|(page, bytes)| {
+            // SAFETY: By the type invariant the pages are ours, and `self` stays borrowed; `bytes
+            // <= PAGE_SIZE`.
+            unsafe { core::slice::from_raw_parts(address(page), bytes) }
+        })
     }
 
     /// Call `f` with the content to be changed, page by page. Any context.
     pub fn for_each_chunk_mut(&mut self, mut f: impl FnMut(&mut [u8])) {
         for (page, bytes) in self.segments() {
-            // SAFETY: By the type invariant the pages are ours and different, and `self` is borrowed exclusively.
+            // SAFETY: By the type invariant the pages are ours and different, and `self` is
+            // borrowed exclusively.
             f(unsafe { core::slice::from_raw_parts_mut(address(page), bytes) });
         }
     }
 
-    /// Copy `out.len()` bytes from `offset` on out of the buffer. `EINVAL`: not all of that is in use.
+    /// Copy `out.len()` bytes from `offset` on out of the buffer. `EINVAL`: not all of that is in
+    /// use.
     pub fn copy_to(&self, offset: usize, out: &mut [u8]) -> Result {
         self.check(offset, out.len())?;
         let mut skip = offset;
@@ -407,7 +414,8 @@ impl IoBuf {
 
     /// Whether the buffer holds nothing but zeroes. Any context.
     pub fn is_zero(&self) -> bool {
-        self.chunks().all(|chunk| chunk.iter().all(|byte| *byte == 0))
+        self.chunks()
+            .all(|chunk| chunk.iter().all(|byte| *byte == 0))
     }
 }
 
@@ -416,8 +424,8 @@ impl Drop for IoBuf {
         // All pages, in use or not.
         self.len = self.capacity();
         for (page, _) in self.segments() {
-            // SAFETY: The pages are ours; those which the network still reads are left to it, for they must not be
-            // filled anew before it is done: then the last reference frees them.
+            // SAFETY: The pages are ours; those which the network still reads are left to it, for
+            // they must not be filled anew before it is done: then the last reference frees them.
             unsafe {
                 if bindings::page_count(page.as_ptr()) == 1 {
                     self.pool.pages.free(page.as_ptr().cast());

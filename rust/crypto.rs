@@ -15,11 +15,13 @@ pub const MAX_DIGEST: usize = 64;
 /// Most parts of [`Hash::digest`].
 pub const MAX_PARTS: usize = 8;
 
-/// A hash function by its kernel name, as in `/proc/crypto`. May be used by several threads at once.
+/// A hash function by its kernel name, as in `/proc/crypto`. May be used by several threads at
+/// once.
 ///
 /// # Invariants
 ///
-/// The pointer is a shash, with its key set if it needs one, and with digests of at most [`MAX_DIGEST`] bytes.
+/// The pointer is a shash, with its key set if it needs one, and with digests of at most
+/// [`MAX_DIGEST`] bytes.
 pub struct Hash(NonNull<bindings::rdb_helper_shash>);
 
 // SAFETY: After its making it is not changed; each digest has a state of its own.
@@ -38,8 +40,8 @@ impl Hash {
         Ok(hash)
     }
 
-    /// A hash without key: `sha1`, `crc32c`, `md5` … Sleeps, and may load a module. `ENOENT`: the kernel has none of this name;
-    /// `EINVAL`: it needs a key.
+    /// A hash without key: `sha1`, `crc32c`, `md5` … Sleeps, and may load a module. `ENOENT`: the
+    /// kernel has none of this name; `EINVAL`: it needs a key.
     pub fn new(name: &CStr) -> Result<Self> {
         let hash = Self::alloc(name)?;
         // SAFETY: By the type invariant.
@@ -49,7 +51,8 @@ impl Hash {
         Ok(hash)
     }
 
-    /// A hash with a key: `hmac(sha1)` … Sleeps, and may load a module. Errors as [`new`](Self::new), or the key does not suit.
+    /// A hash with a key: `hmac(sha1)` … Sleeps, and may load a module. Errors as
+    /// [`new`](Self::new), or the key does not suit.
     pub fn keyed(name: &CStr, key: &[u8]) -> Result<Self> {
         let hash = Self::alloc(name)?;
         let len = c_uint::try_from(key.len()).map_err(|_| EINVAL)?;
@@ -72,11 +75,15 @@ impl Hash {
         Ok(out.as_mut_ptr())
     }
 
-    /// The digest of `parts` (at most [`MAX_PARTS`]), one behind the other, into the front of `out`. Atomic. `EINVAL`: too many
-    /// parts, or `out` is shorter than [`size`](Self::size).
+    /// The digest of `parts` (at most [`MAX_PARTS`]), one behind the other, into the front of
+    /// `out`. Atomic. `EINVAL`: too many parts, or `out` is shorter than [`size`](Self::size).
     pub fn digest(&self, parts: &[&[u8]], out: &mut [u8]) -> Result {
-        let mut raw = [const { bindings::rdb_helper_slice { data: core::ptr::null(), len: 0 } };
-            MAX_PARTS];
+        let mut raw = [const {
+            bindings::rdb_helper_slice {
+                data: core::ptr::null(),
+                len: 0,
+            }
+        }; MAX_PARTS];
         if parts.len() > MAX_PARTS {
             return Err(EINVAL);
         }
@@ -91,17 +98,20 @@ impl Hash {
         to_result(unsafe { bindings::shash_digest(self.0.as_ptr(), raw.as_ptr(), nr, out) })
     }
 
-    /// The digest of a request's data, into the front of `out`. Atomic. `EINVAL` as in [`digest`](Self::digest).
+    /// The digest of a request's data, into the front of `out`. Atomic. `EINVAL` as in
+    /// [`digest`](Self::digest).
     pub fn digest_bio(&self, bio: &Bio, out: &mut [u8]) -> Result {
         let out = self.room(out)?;
         // SAFETY: By the type invariants; `out` has room for a digest.
         to_result(unsafe { bindings::shash_bio(self.0.as_ptr(), bio.as_ptr(), out) })
     }
 
-    /// The digest of `buf.len()` bytes, into the front of `out`. Atomic. `EINVAL` as in [`digest`](Self::digest).
+    /// The digest of `buf.len()` bytes, into the front of `out`. Atomic. `EINVAL` as in
+    /// [`digest`](Self::digest).
     pub fn digest_buf(&self, buf: &IoBuf, out: &mut [u8]) -> Result {
         let out = self.room(out)?;
-        // SAFETY: By the type invariants; `buf` is borrowed and has `nr` segments; `out` has room for a digest.
+        // SAFETY: By the type invariants; `buf` is borrowed and has `nr` segments; `out` has room
+        // for a digest.
         to_result(unsafe { bindings::shash_pages(self.0.as_ptr(), buf.table(), buf.len(), out) })
     }
 }
@@ -134,7 +144,9 @@ pub fn crc32c(seed: u32, data: &[u8]) -> u32 {
 
 /// Whether `a` and `b` are equal, in a time that depends on their lengths only. Any context.
 pub fn equal_ct(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
     // SAFETY: Both are valid for that length.
-    a.len() == b.len()
-        && !unsafe { bindings::memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
+    !unsafe { bindings::memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
 }

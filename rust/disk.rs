@@ -5,14 +5,16 @@
 //! A [`Disk`] goes through these states:
 //!
 //! 1. *Live*, from [`Disk::new`] on: requests and openings reach the driver.
-//! 2. *Removed*: dropping it calls `del_gendisk`, which writes out what the page cache still has (the driver must go on
-//!    answering) and then lets no request in; after that it waits until every [`Bio`] was answered.
-//! 3. *Dead*: the driver's value stays as long as somebody has the dead disk open; no requests come any more.
+//! 2. *Removed*: dropping it calls `del_gendisk`, which writes out what the page cache still has
+//!    (the driver must go on answering) and then lets no request in; after that it waits until
+//!    every [`Bio`] was answered.
+//! 3. *Dead*: the driver's value stays as long as somebody has the dead disk open; no requests come
+//!    any more.
 //! 4. *Freed*: the block layer calls `free_disk`, which lets go of the driver's value.
 
+use crate::bdev::LowerDevice;
 use crate::bindings;
 use crate::bio::Bio;
-use crate::bdev::LowerDevice;
 use crate::inflight::InFlight;
 use crate::limits::Limits;
 use core::marker::PhantomData;
@@ -24,14 +26,17 @@ use kernel::{static_lock_class, ThisModule};
 
 /// What a disk does.
 pub trait BioDriver: Send + Sync + 'static {
-    /// A request has come, of at most the disk's [`Limits`]; it has to be answered by [`Bio::complete`], here or later.
+    /// A request has come, of at most the disk's [`Limits`]; it has to be answered by
+    /// [`Bio::complete`], here or later.
     ///
-    /// Process context of whoever submits, possibly in the middle of memory reclaim: allocate with GFP_NOIO or from reserves,
-    /// do not wait for other requests of this disk, and do no synchronous I/O. May sleep shortly, but changing the
-    /// disk's limits and removing it wait for the call to return.
+    /// Process context of whoever submits, possibly in the middle of memory reclaim: allocate with
+    /// GFP_NOIO or from reserves, do not wait for other requests of this disk, and do no
+    /// synchronous I/O. May sleep shortly, but changing the disk's limits and removing it wait for
+    /// the call to return.
     fn submit(this: ArcBorrow<'_, Self>, bio: Bio);
 
-    /// Somebody opens the disk or a partition of it. Sleeps; openings and releases of one disk are serialized.
+    /// Somebody opens the disk or a partition of it. Sleeps; openings and releases of one disk are
+    /// serialized.
     fn open(this: ArcBorrow<'_, Self>, writable: bool) -> Result;
 
     /// Somebody who had been let in by `open` is gone. Sleeps; serialized as `open`.
@@ -53,7 +58,8 @@ impl Common {
     ///
     /// `bio` must be one for a [`Disk`], not answered yet.
     pub(crate) unsafe fn of(bio: *mut bindings::bio) -> NonNull<Common> {
-        // SAFETY: Its block device is one of our disk, whose private data is a `Private`, which begins with a `Common`.
+        // SAFETY: Its block device is one of our disk, whose private data is a `Private`, which
+        // begins with a `Common`.
         unsafe { NonNull::new_unchecked((*(*(*bio).bi_bdev).bd_disk).private_data.cast()) }
     }
 }
@@ -94,7 +100,8 @@ struct MajorInner {
 
 /// A registered major device number.
 ///
-/// Dropping it waits until all its disks are freed (nobody has one open) and releases the number. Sleeps.
+/// Dropping it waits until all its disks are freed (nobody has one open) and releases the number.
+/// Sleeps.
 pub struct Major {
     inner: Arc<MajorInner>,
     number: c_uint,
@@ -102,7 +109,8 @@ pub struct Major {
 }
 
 impl Major {
-    /// Register `number`, or a free one for 0, under `name` in `/proc/devices`. Sleeps. `EBUSY`: taken.
+    /// Register `number`, or a free one for 0, under `name` in `/proc/devices`. Sleeps. `EBUSY`:
+    /// taken.
     pub fn register(number: u32, name: &'static CStr) -> Result<Self> {
         let inner = Arc::pin_init(
             pin_init!(MajorInner {
@@ -177,8 +185,9 @@ impl<D: BioDriver> DiskOps<D> {
 ///
 /// Called by the block layer with a bio for a disk with driver `D`.
 unsafe extern "C" fn submit_bio<D: BioDriver>(bio: *mut bindings::bio) {
-    // SAFETY: The bio is ours now. Its rest, if it was too large, is resubmitted by bio_split_to_limits(), which returns null if
-    // it has ended the bio itself. The private data is valid as long as requests come in.
+    // SAFETY: The bio is ours now. Its rest, if it was too large, is resubmitted by
+    // bio_split_to_limits(), which returns null if it has ended the bio itself. The private data is
+    // valid as long as requests come in.
     unsafe {
         let Some(bio) = NonNull::new(bindings::bio_split_to_limits(bio)) else {
             return;
@@ -225,14 +234,16 @@ unsafe extern "C" fn release<D: BioDriver>(disk: *mut bindings::gendisk) {
 ///
 /// Called by the block layer once, when nobody has the disk any more.
 unsafe extern "C" fn free_disk<D>(disk: *mut bindings::gendisk) {
-    // SAFETY: `Disk::new` gave up this box when the disk was added; it stays pinned until it is dropped here.
+    // SAFETY: `Disk::new` gave up this box when the disk was added; it stays pinned until it is
+    // dropped here.
     drop(unsafe { KBox::<Private<D>>::from_raw((*disk).private_data.cast()) });
 }
 
 /// A disk with driver `D`, from [`Disk::new`] to drop.
 ///
-/// Dropping removes it from the system; see the module's states. Sleeps until every request was answered, so it must be
-/// dropped by a thread that answering does not depend on, and no driver lock may be held.
+/// Dropping removes it from the system; see the module's states. Sleeps until every request was
+/// answered, so it must be dropped by a thread that answering does not depend on, and no driver
+/// lock may be held.
 ///
 /// # Invariants
 ///
@@ -248,8 +259,8 @@ unsafe impl<D: BioDriver> Send for Disk<D> {}
 unsafe impl<D: BioDriver> Sync for Disk<D> {}
 
 impl<D: BioDriver> Disk<D> {
-    /// Make `/dev/NAME` with capacity 0 for `driver`. Sleeps. `EINVAL`: the name is too long (31 bytes), or the limits make no
-    /// sense; `EBUSY` or `EEXIST`: minor or name is in use.
+    /// Make `/dev/NAME` with capacity 0 for `driver`. Sleeps. `EINVAL`: the name is too long (31
+    /// bytes), or the limits make no sense; `EBUSY` or `EEXIST`: minor or name is in use.
     pub fn new(
         ops: &'static DiskOps<D>,
         major: &Major,
@@ -268,9 +279,10 @@ impl<D: BioDriver> Disk<D> {
             }? Error),
             GFP_KERNEL,
         )?;
-        // SAFETY: The limits are initialized, the key is static. As long as the disk is not added it is ours alone. Once it is
-        // added, put_disk() leads to `free_disk`, which owns the private data then; before, they are freed here, pinned all
-        // the time, and after the disk because of the order of the variables.
+        // SAFETY: The limits are initialized, the key is static. As long as the disk is not added
+        // it is ours alone. Once it is added, put_disk() leads to `free_disk`, which owns the
+        // private data then; before, they are freed here, pinned all the time, and after the disk
+        // because of the order of the variables.
         unsafe {
             let disk = from_err_ptr(bindings::__blk_alloc_disk(
                 &mut lim,
@@ -280,7 +292,12 @@ impl<D: BioDriver> Disk<D> {
             let guard = AllocatedDisk(disk);
             let room = &mut (*disk).disk_name;
             let bytes = name.to_bytes_with_nul();
-            for (to, from) in room.get_mut(..bytes.len()).ok_or(EINVAL)?.iter_mut().zip(bytes) {
+            for (to, from) in room
+                .get_mut(..bytes.len())
+                .ok_or(EINVAL)?
+                .iter_mut()
+                .zip(bytes)
+            {
                 *to = *from;
             }
             (*disk).major = c_int::try_from(major.number).map_err(|_| EINVAL)?;
@@ -307,7 +324,8 @@ impl<D: BioDriver> Disk<D> {
         unsafe { private(self.raw.as_ptr()) }
     }
 
-    /// Set the size in sectors of 512 bytes, and tell user space. Partitions are looked for at the next opening. Sleeps.
+    /// Set the size in sectors of 512 bytes, and tell user space. Partitions are looked for at the
+    /// next opening. Sleeps.
     pub fn set_capacity(&self, sectors: u64) {
         // SAFETY: By the type invariant.
         unsafe { bindings::set_capacity_and_notify(self.raw.as_ptr(), sectors) };
@@ -320,7 +338,8 @@ impl<D: BioDriver> Disk<D> {
         unsafe { bindings::get_capacity(self.raw.as_ptr()) }
     }
 
-    /// Change the limits. Sleeps; waits until no call of `BioDriver::submit` is running. `EINVAL`: they make no sense.
+    /// Change the limits. Sleeps; waits until no call of `BioDriver::submit` is running. `EINVAL`:
+    /// they make no sense.
     pub fn set_limits(&self, limits: &Limits<'_>) -> Result {
         let mut lim = limits.build()?;
         // SAFETY: By the type invariant. start_update takes a lock which commit_update releases.
@@ -335,7 +354,8 @@ impl<D: BioDriver> Disk<D> {
         }
     }
 
-    /// Let nobody write (`true`), or let them again. Those who have it open for writing keep that. Sleeps.
+    /// Let nobody write (`true`), or let them again. Those who have it open for writing keep that.
+    /// Sleeps.
     pub fn set_read_only(&self, read_only: bool) {
         // SAFETY: By the type invariant.
         unsafe { bindings::set_disk_ro(self.raw.as_ptr(), read_only) }
@@ -347,7 +367,8 @@ impl<D: BioDriver> Disk<D> {
         unsafe { bindings::disk_need_part_scan(self.raw.as_ptr()) }
     }
 
-    /// Tell user space that something changed (a `change` uevent, at which udev looks again). Sleeps.
+    /// Tell user space that something changed (a `change` uevent, at which udev looks again).
+    /// Sleeps.
     pub fn notify_change(&self) {
         // SAFETY: By the type invariant.
         unsafe {
@@ -360,8 +381,8 @@ impl<D: BioDriver> Disk<D> {
         self.private().common.in_flight.count()
     }
 
-    /// Show in sysfs (`lsblk`) that this disk sits on `lower`. Sleeps. To be undone by [`unlink_lower`](Self::unlink_lower)
-    /// before either goes.
+    /// Show in sysfs (`lsblk`) that this disk sits on `lower`. Sleeps. To be undone by
+    /// [`unlink_lower`](Self::unlink_lower) before either goes.
     pub fn link_lower(&self, lower: &LowerDevice) -> Result {
         // SAFETY: Both are live.
         to_result(unsafe { bindings::bd_link_disk_holder(lower.as_ptr(), self.raw.as_ptr()) })
@@ -376,8 +397,8 @@ impl<D: BioDriver> Disk<D> {
 
 impl<D: BioDriver> Drop for Disk<D> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant. After del_gendisk() no bio comes in, and put_disk() may free the private data only
-        // after the last one went out.
+        // SAFETY: By the type invariant. After del_gendisk() no bio comes in, and put_disk() may
+        // free the private data only after the last one went out.
         unsafe {
             bindings::del_gendisk(self.raw.as_ptr());
             self.private().common.in_flight.wait_zero();

@@ -2,7 +2,8 @@
 
 //! Generic netlink: a family with operations, dumps and events.
 //!
-//! Everything is made from constants, so that the module which has the operations can put the family into a static:
+//! Everything is made from constants, so that the module which has the operations can put the
+//! family into a static:
 //!
 //! ```ignore
 //! static POLICY: [Policy; 3] = table(&[(1, Policy::u32()), (2, Policy::string(63))]);
@@ -11,7 +12,8 @@
 //! static FAMILY: Family = Family::new(c"rdb", 1, &OPS, &GROUPS, this_module::<Rdb>());
 //! ```
 //!
-//! Attributes are checked against the operation's policy before it runs, strictly: unknown ones are refused.
+//! Attributes are checked against the operation's policy before it runs, strictly: unknown ones are
+//! refused.
 
 mod attrs;
 mod message;
@@ -39,7 +41,8 @@ pub trait DoOp: 'static {
     /// What attributes the request may have; the index is the attribute's number.
     const POLICY: &'static [Policy];
 
-    /// Carry out the request. Sleeps; runs in the process that asks. Operations of a family run in parallel.
+    /// Carry out the request. Sleeps; runs in the process that asks. Operations of a family run in
+    /// parallel.
     ///
     /// An error becomes the errno of the acknowledgement; [`Request::fail`] puts a text beside it.
     fn run(req: &Request<'_>) -> Result;
@@ -53,16 +56,18 @@ pub trait DumpOp: 'static {
     const ADMIN: bool;
     /// What attributes the request may have; the index is the attribute's number.
     const POLICY: &'static [Policy];
-    /// Position in the list, kept between messages. It should stay meaningful when the list changes.
+    /// Position in the list, kept between messages. It should stay meaningful when the list
+    /// changes.
     type Cursor: Clone + Send + 'static;
 
     /// The position in front of the first message. Sleeps; runs in the process that asks.
     fn start(req: &Request<'_>) -> Result<Self::Cursor>;
 
-    /// Write the message at the cursor into `msg`, advance the cursor, and return `true`; or return `false` at the end.
+    /// Write the message at the cursor into `msg`, advance the cursor, and return `true`; or return
+    /// `false` at the end.
     ///
-    /// Pass on the error of `msg` when it is full: the same message is asked for again then, with the cursor put back, for
-    /// the next packet. Sleeps.
+    /// Pass on the error of `msg` when it is full: the same message is asked for again then, with
+    /// the cursor put back, for the next packet. Sleeps.
     fn next(cursor: &mut Self::Cursor, req: &Request<'_>, msg: &mut Message<'_>) -> Result<bool>;
 }
 
@@ -76,7 +81,12 @@ unsafe impl Sync for Operation {}
 const fn operation(cmd: u8, admin: bool, capability: u32, policy: &'static [Policy]) -> Operation {
     let mut raw: bindings::genl_split_ops = pin_init::zeroed();
     raw.cmd = cmd;
-    raw.flags = capability as u8 | if admin { bindings::GENL_ADMIN_PERM as u8 } else { 0 };
+    raw.flags = capability as u8
+        | if admin {
+            bindings::GENL_ADMIN_PERM as u8
+        } else {
+            0
+        };
     if policy.len() > 1 {
         raw.policy = policy.as_ptr().cast();
         raw.maxattr = (policy.len() - 1) as c_uint;
@@ -84,7 +94,8 @@ const fn operation(cmd: u8, admin: bool, capability: u32, policy: &'static [Poli
     Operation(raw)
 }
 
-/// The entry for `T`. In the table commands ascend, and a command's `do` comes before its `dump`; both need the same `ADMIN`.
+/// The entry for `T`. In the table commands ascend, and a command's `do` comes before its `dump`;
+/// both need the same `ADMIN`.
 pub const fn do_op<T: DoOp>() -> Operation {
     let mut op = operation(T::CMD, T::ADMIN, bindings::GENL_CMD_CAP_DO, T::POLICY);
     op.0.__bindgen_anon_1 = bindings::genl_split_ops__bindgen_ty_1 {
@@ -132,7 +143,8 @@ struct Dump<C> {
 ///
 /// Called by generic netlink for the dump of `T`.
 unsafe extern "C" fn dump_start<T: DumpOp>(cb: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: `cb` is that of a running dump; its attributes were parsed by this policy. The slot is ours.
+    // SAFETY: `cb` is that of a running dump; its attributes were parsed by this policy. The slot
+    // is ours.
     unsafe {
         let info = bindings::genl_dump_info(cb);
         let req = Request::new(info.cast_mut(), T::POLICY, T::CMD);
@@ -150,7 +162,8 @@ unsafe extern "C" fn dump_start<T: DumpOp>(cb: *mut bindings::netlink_callback) 
 
 /// # Safety
 ///
-/// Called by generic netlink for the dump of `T`, after `dump_start` succeeded, by one thread at a time.
+/// Called by generic netlink for the dump of `T`, after `dump_start` succeeded, by one thread at a
+/// time.
 unsafe extern "C" fn dump_next<T: DumpOp>(
     skb: *mut bindings::sk_buff,
     cb: *mut bindings::netlink_callback,
@@ -213,7 +226,10 @@ pub const fn group(name: &CStr) -> Group {
 
 const fn short_name(name: &CStr) -> [c_char; 16] {
     let bytes = name.to_bytes();
-    assert!(bytes.len() < 16, "names of netlink families and groups have at most 15 bytes");
+    assert!(
+        bytes.len() < 16,
+        "names of netlink families and groups have at most 15 bytes"
+    );
     let mut out = [0; 16];
     let mut i = 0;
     while i < bytes.len() {
@@ -227,8 +243,8 @@ const fn short_name(name: &CStr) -> [c_char; 16] {
 ///
 /// # Invariants
 ///
-/// `raw` is registered if and only if `state` is [`LIVE`], or in the middle of [`Family::register`] and of the drop of its
-/// [`Registration`], whose callers alone write it.
+/// `raw` is registered if and only if `state` is [`LIVE`], or in the middle of [`Family::register`]
+/// and of the drop of its [`Registration`], whose callers alone write it.
 pub struct Family {
     raw: Opaque<bindings::genl_family>,
     state: Atomic<i32>,
@@ -268,11 +284,15 @@ impl Family {
         }
     }
 
-    /// Make the family known. Sleeps. From now on its operations run, until the registration is dropped.
+    /// Make the family known. Sleeps. From now on its operations run, until the registration is
+    /// dropped.
     ///
-    /// `EBUSY`: it is registered already; `EEXIST`: another one has its name; `EINVAL`: operations out of order.
+    /// `EBUSY`: it is registered already; `EEXIST`: another one has its name; `EINVAL`: operations
+    /// out of order.
     pub fn register(&'static self) -> Result<Registration> {
-        self.state.cmpxchg(IDLE, CHANGING, ordering::Full).map_err(|_| EBUSY)?;
+        self.state
+            .cmpxchg(IDLE, CHANGING, ordering::Full)
+            .map_err(|_| EBUSY)?;
         // SAFETY: CHANGING gives us the right to write to it, and it is a static.
         let result = unsafe {
             bindings::genl_set_parallel(self.raw.get());
@@ -287,9 +307,11 @@ impl Family {
         self.state.load(ordering::Acquire) == LIVE
     }
 
-    /// Send a message with command `cmd`, filled by `build`, to all who listen to the group with this index. Sleeps.
+    /// Send a message with command `cmd`, filled by `build`, to all who listen to the group with
+    /// this index. Sleeps.
     ///
-    /// `Ok` also if nobody listens. `ENODEV`: the family is not registered; `EMSGSIZE`: too much; `ENOBUFS`, `ENOMEM`.
+    /// `Ok` also if nobody listens. `ENODEV`: the family is not registered; `EMSGSIZE`: too much;
+    /// `ENOBUFS`, `ENOMEM`.
     pub fn multicast(
         &'static self,
         group: u32,
@@ -300,26 +322,28 @@ impl Family {
             return Err(ENODEV);
         }
         let mut skb = Skb::new()?;
-        // SAFETY: The family is a static. Its number, which goes into the header, stays there when it is unregistered meanwhile;
-        // then the message is not sent.
+        // SAFETY: The family is a static. Its number, which goes into the header, stays there when
+        // it is unregistered meanwhile; then the message is not sent.
         unsafe { skb.message(0, 0, self.raw.get(), cmd, build)? };
         let _rcu = rcu::read_lock();
         if !self.is_live() {
             return Err(ENODEV);
         }
-        // SAFETY: The family is registered, and dropping its registration waits for this RCU section. The skb is given away.
-        match to_result(unsafe {
-            bindings::genl_multicast(self.raw.get(), skb.into_raw(), group)
-        }) {
+        // SAFETY: The family is registered, and dropping its registration waits for this RCU
+        // section. The skb is given away.
+        match to_result(unsafe { bindings::genl_multicast(self.raw.get(), skb.into_raw(), group) })
+        {
             Err(e) if e == ESRCH => Ok(()),
             result => result,
         }
     }
 
-    /// Whether somebody listens to the group with this index, to spare building a message. Does not sleep.
+    /// Whether somebody listens to the group with this index, to spare building a message. Does not
+    /// sleep.
     pub fn has_listeners(&'static self, group: u32) -> bool {
         let _rcu = rcu::read_lock();
-        // SAFETY: As in `multicast`. The group's number is compared with nothing beyond the family's.
+        // SAFETY: As in `multicast`. The group's number is compared with nothing beyond the
+        // family's.
         self.is_live() && unsafe { bindings::genl_has_listeners(self.raw.get(), group) }
     }
 }

@@ -10,9 +10,10 @@ use kernel::types::Opaque;
 
 /// Number of operations under way.
 ///
-/// Made for memory that goes away with the last operation: after [`wait_zero`](Self::wait_zero) returned, the
-/// [`put`](Self::put) that made it zero does not touch the counter any more, so it may be freed. The owner must see to
-/// it that nobody calls `get` on a counter that is being waited for to be freed.
+/// Made for memory that goes away with the last operation: after [`wait_zero`](Self::wait_zero)
+/// returned, the [`put`](Self::put) that made it zero does not touch the counter any more, so it
+/// may be freed. The owner must see to it that nobody calls `get` on a counter that is being waited
+/// for to be freed.
 ///
 /// # Invariants
 ///
@@ -33,7 +34,8 @@ unsafe impl Send for InFlight {}
 unsafe impl Sync for InFlight {}
 
 impl InFlight {
-    /// A counter at zero. Use [`new_in_flight!`](crate::new_in_flight), which makes the lock classes.
+    /// A counter at zero. Use [`new_in_flight!`](crate::new_in_flight), which makes the lock
+    /// classes.
     pub fn new(
         name: &'static CStr,
         lock_key: Pin<&'static LockClassKey>,
@@ -56,7 +58,8 @@ impl InFlight {
         unsafe { bindings::atomic_inc(self.count.get()) }
     }
 
-    /// One less; wakes who waits for zero. Any context. A `put` without a `get` is a bug that upsets the waiters.
+    /// One less; wakes who waits for zero. Any context. A `put` without a `get` is a bug that
+    /// upsets the waiters.
     pub fn put(&self) {
         // SAFETY: By the type invariant, all three are initialized.
         unsafe {
@@ -80,7 +83,8 @@ impl InFlight {
     }
 }
 
-/// Initializer of an [`InFlight`](crate::inflight::InFlight) with lock classes of its own: `new_in_flight!("name")`.
+/// Initializer of an [`InFlight`](crate::inflight::InFlight) with lock classes of its own:
+/// `new_in_flight!("name")`.
 #[macro_export]
 macro_rules! new_in_flight {
     ($name:literal) => {

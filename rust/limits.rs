@@ -7,10 +7,12 @@ use crate::bindings;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
-/// What requests a [`Disk`](crate::disk::Disk) takes; larger ones are split before they reach the driver.
+/// What requests a [`Disk`](crate::disk::Disk) takes; larger ones are split before they reach the
+/// driver.
 ///
-/// Whatever these say, the disk has a volatile write cache and FUA (flushes reach the driver), wants pages not to be changed
-/// while they are written, and never gets requests that must not wait.
+/// Whatever these say, the disk has a volatile write cache and FUA (flushes reach the driver),
+/// wants pages not to be changed while they are written, and never gets requests that must not
+/// wait.
 #[derive(Copy, Clone)]
 pub struct Limits<'a> {
     /// The device below, whose limits are the base.
@@ -69,8 +71,10 @@ impl Limits<'_> {
             }
         }
         lim.logical_block_size = lim.logical_block_size.max(block);
-        lim.physical_block_size =
-            lim.physical_block_size.max(self.physical_block_size).max(lim.logical_block_size);
+        lim.physical_block_size = lim
+            .physical_block_size
+            .max(self.physical_block_size)
+            .max(lim.logical_block_size);
         lim.io_min = lim.io_min.max(lim.physical_block_size);
         lim.max_hw_sectors = lim.max_hw_sectors.min(self.max_io_bytes >> 9);
         lim.max_hw_discard_sectors = self.max_discard_bytes >> 9;

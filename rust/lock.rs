@@ -2,8 +2,8 @@
 
 //! A spin lock that may be taken in interrupt context.
 //!
-//! The kernel crate's `SpinLock` leaves interrupts on, so that it must not be shared with an interrupt handler; its
-//! `SpinLockIrq` exists only since 7.3.
+//! The kernel crate's `SpinLock` leaves interrupts on, so that it must not be shared with an
+//! interrupt handler; its `SpinLockIrq` exists only since 7.3.
 
 use crate::bindings;
 use core::cell::UnsafeCell;
@@ -18,7 +18,8 @@ use kernel::types::{NotThreadSafe, Opaque};
 ///
 /// # Invariants
 ///
-/// `lock` is an initialized `spinlock_t`. `data` is accessed only by who holds it, or by who owns the whole.
+/// `lock` is an initialized `spinlock_t`. `data` is accessed only by who holds it, or by who owns
+/// the whole.
 #[pin_data]
 pub struct IrqSpinLock<T> {
     #[pin]
@@ -28,11 +29,13 @@ pub struct IrqSpinLock<T> {
 
 // SAFETY: Sending the lock sends the value.
 unsafe impl<T: Send> Send for IrqSpinLock<T> {}
-// SAFETY: The lock gives access to the value to one at a time, who may be on any CPU: T must be Send.
+// SAFETY: The lock gives access to the value to one at a time, who may be on any CPU: T must be
+// Send.
 unsafe impl<T: Send> Sync for IrqSpinLock<T> {}
 
 impl<T> IrqSpinLock<T> {
-    /// A lock around `value`. Use [`new_irq_spinlock!`](crate::new_irq_spinlock), which makes the lock class.
+    /// A lock around `value`. Use [`new_irq_spinlock!`](crate::new_irq_spinlock), which makes the
+    /// lock class.
     pub fn new(
         value: T,
         name: &'static CStr,
@@ -49,7 +52,8 @@ impl<T> IrqSpinLock<T> {
 
     /// Take the lock; interrupts of this CPU are off until the guard is dropped.
     ///
-    /// Guards of several locks must be dropped in reverse order, or interrupts come on again too early.
+    /// Guards of several locks must be dropped in reverse order, or interrupts come on again too
+    /// early.
     pub fn lock(&self) -> IrqGuard<'_, T> {
         // SAFETY: By the type invariant, `lock` is initialized.
         let flags = unsafe { bindings::spin_lock_irqsave(self.lock.get()) };
@@ -88,7 +92,8 @@ impl<T> Deref for IrqGuard<'_, T> {
 
 impl<T> DerefMut for IrqGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: The lock is held as long as the guard lives, and the guard is borrowed exclusively.
+        // SAFETY: The lock is held as long as the guard lives, and the guard is borrowed
+        // exclusively.
         unsafe { &mut *self.lock.data.get() }
     }
 }

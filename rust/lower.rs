@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asynchronous requests to the lower device: one context for each, in front of the bio that carries it.
+//! Asynchronous requests to the lower device: one context for each, in front of the bio that
+//! carries it.
 //!
 //! A bio of ours goes through these states:
 //!
 //! 1. *Prepared*: allocated from the device's bio set; its [`Context`] is written.
-//! 2. *In flight*: submitted, and counted in the device's `in_flight`. The block layer owns it; `Context` owns the
-//!    callback, the buffer if there is one, and one share in the cloned bio if there is one.
-//! 3. *Ended*: [`end_io`] took everything out of the `Context`, freed the bio, called back, let go of the cloned bio, and
-//!    counted down, in that order. Nothing refers to the device any more.
+//! 2. *In flight*: submitted, and counted in the device's `in_flight`. The block layer owns it;
+//!    `Context` owns the callback, the buffer if there is one, and one share in the cloned bio if
+//!    there is one.
+//! 3. *Ended*: [`end_io`] took everything out of the `Context`, freed the bio, called back, let go
+//!    of the cloned bio, and counted down, in that order. Nothing refers to the device any more.
 
 use crate::bdev::LowerDevice;
 use crate::bindings;
@@ -20,11 +22,13 @@ use kernel::sync::Arc;
 
 /// Who wants to know how a request to the lower device ended.
 pub trait LowerDone: Send + Sync {
-    /// The request submitted with `cookie` has ended. `buf` is the buffer of [`IoBuf::submit`], and `None` otherwise.
+    /// The request submitted with `cookie` has ended. `buf` is the buffer of [`IoBuf::submit`], and
+    /// `None` otherwise.
     ///
-    /// Called once for each request, in any context, often that of an interrupt: it must not sleep, and should do no more
-    /// than push to a [`CompletionQueue`](crate::queue::CompletionQueue). It may be called before the function that
-    /// submitted returned, by the same thread, so that one must hold no lock that this takes.
+    /// Called once for each request, in any context, often that of an interrupt: it must not sleep,
+    /// and should do no more than push to a [`CompletionQueue`](crate::queue::CompletionQueue). It
+    /// may be called before the function that submitted returned, by the same thread, so that one
+    /// must hold no lock that this takes.
     fn lower_done(&self, cookie: u64, status: Status, buf: Option<IoBuf>);
 }
 
@@ -75,8 +79,9 @@ pub(crate) const FRONT_PAD: usize = core::mem::offset_of!(Context, bio);
 ///
 /// # Safety
 ///
-/// `bio` must have been allocated from `lower`'s bio set for its block device, be ready to be submitted, and belong to
-/// the caller, who gives it away. Its memory must be that of `buf`, or of `parent`, of which the caller passes one share.
+/// `bio` must have been allocated from `lower`'s bio set for its block device, be ready to be
+/// submitted, and belong to the caller, who gives it away. Its memory must be that of `buf`, or of
+/// `parent`, of which the caller passes one share.
 pub(crate) unsafe fn submit(
     bio: *mut bindings::bio,
     lower: &LowerDevice,
@@ -87,8 +92,8 @@ pub(crate) unsafe fn submit(
 ) {
     let in_flight = lower.in_flight_counter();
     in_flight.get();
-    // SAFETY: Every bio of the set has room for a Context in front of it, of which `bio` is the member. Members are written
-    // one by one, since the bio is initialized already.
+    // SAFETY: Every bio of the set has room for a Context in front of it, of which `bio` is the
+    // member. Members are written one by one, since the bio is initialized already.
     unsafe {
         let context = kernel::container_of!(bio, Context, bio);
         (&raw mut (*context).done).write(done);
@@ -121,8 +126,8 @@ unsafe extern "C" fn end_io(bio: *mut bindings::bio) {
     };
     done.lower_done(cookie, status, buf);
     drop(done);
-    // SAFETY: `submit` was given a share in the parent, which ends here. The counter is valid as long as it is not zero,
-    // since LowerDevice waits for that before it goes.
+    // SAFETY: `submit` was given a share in the parent, which ends here. The counter is valid as
+    // long as it is not zero, since LowerDevice waits for that before it goes.
     unsafe {
         if let Some(parent) = parent {
             bindings::bio_endio(parent.as_ptr());
@@ -143,8 +148,9 @@ pub enum BufOp {
 impl IoBuf {
     /// Read or write [`len`](IoBuf::len) bytes at `sector` (512 bytes each) of the lower device.
     ///
-    /// Sector and length must be multiples of the device's logical block size, or the request fails with `INVAL`.
-    /// Sleeps for a bio, without starting other I/O; there is always one in the end. The buffer comes back by `done`.
+    /// Sector and length must be multiples of the device's logical block size, or the request fails
+    /// with `INVAL`. Sleeps for a bio, without starting other I/O; there is always one in the end.
+    /// The buffer comes back by `done`.
     pub fn submit(
         self,
         lower: &LowerDevice,
@@ -164,5 +170,54 @@ impl IoBuf {
         };
         // SAFETY: The bio was made just now from this buffer, which goes with it.
         unsafe { submit(bio, lower, cookie, done, Some(self), None) }
+    }
+}
+
+/// Requests without data.
+impl LowerDevice {
+    /// Flush asynchronously: everything answered before the call will be on stable storage when
+    /// `done` is called. Sleeps for a bio only, as the following two.
+    pub fn submit_flush(&self, cookie: u64, done: Arc<dyn LowerDone>) {
+        let opf = bindings::req_op_REQ_OP_WRITE | bindings::REQ_PREFLUSH | bindings::REQ_SYNC;
+        self.submit_range(opf, 0, 0, cookie, done);
+    }
+
+    /// Discard asynchronously; fails with `NOTSUPP` if the device cannot.
+    pub fn submit_discard(&self, sector: u64, sectors: u32, cookie: u64, done: Arc<dyn LowerDone>) {
+        let opf = bindings::req_op_REQ_OP_DISCARD;
+        self.submit_range(opf, sector, sectors, cookie, done);
+    }
+
+    /// Write zeroes asynchronously, without data; fails with `NOTSUPP` if the device cannot.
+    pub fn submit_write_zeroes(
+        &self,
+        sector: u64,
+        sectors: u32,
+        unmap: bool,
+        cookie: u64,
+        done: Arc<dyn LowerDone>,
+    ) {
+        let nounmap = if unmap { 0 } else { bindings::REQ_NOUNMAP };
+        let opf = bindings::req_op_REQ_OP_WRITE_ZEROES | nounmap;
+        self.submit_range(opf, sector, sectors, cookie, done);
+    }
+
+    /// A request without data.
+    fn submit_range(
+        &self,
+        opf: bindings::blk_opf_t,
+        sector: u64,
+        sectors: u32,
+        cookie: u64,
+        done: Arc<dyn LowerDone>,
+    ) {
+        let bytes = usize::try_from(sectors)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(512);
+        match self.bio_from(opf, sector, bytes, 0, core::iter::empty()) {
+            // SAFETY: The bio was made just now, and has no memory.
+            Ok(bio) => unsafe { submit(bio, self, cookie, done, None, None) },
+            Err(_) => done.lower_done(cookie, Status::INVAL, None),
+        }
     }
 }

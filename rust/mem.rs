@@ -9,8 +9,8 @@ use kernel::types::NotThreadSafe;
 
 /// While it lives, allocations of this task start no I/O, as if all of them were `GFP_NOIO`.
 ///
-/// For everything that a write may have to wait for: memory reclaim may itself be waiting for that write.
-/// Scopes nest; drop them in reverse order. Process context.
+/// For everything that a write may have to wait for: memory reclaim may itself be waiting for that
+/// write. Scopes nest; drop them in reverse order. Process context.
 #[must_use = "the scope ends at once when the guard is not kept"]
 pub struct NoIo {
     flags: c_uint,
@@ -35,7 +35,8 @@ impl Drop for NoIo {
     }
 }
 
-/// While it lives, allocations of this task may use the last reserves and do not reclaim (`PF_MEMALLOC`).
+/// While it lives, allocations of this task may use the last reserves and do not reclaim
+/// (`PF_MEMALLOC`).
 ///
 /// Only for tasks whose work frees memory soon, and which take little. Process context.
 #[must_use = "the scope ends at once when the guard is not kept"]
@@ -67,7 +68,8 @@ pub fn zeroed<T: Zeroable>(n: usize) -> Result<KVVec<T>> {
     filled_with(n, |_| Ok(pin_init::zeroed()))
 }
 
-/// `n` elements, made one after another from their index. Sleeps; `ENOMEM`, or the first error of `make`.
+/// `n` elements, made one after another from their index. Sleeps; `ENOMEM`, or the first error of
+/// `make`.
 pub fn filled_with<T>(n: usize, mut make: impl FnMut(usize) -> Result<T>) -> Result<KVVec<T>> {
     let mut v = KVVec::with_capacity(n, GFP_KERNEL)?;
     for i in 0..n {

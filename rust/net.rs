@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TCP sockets in the initial network namespace. Sending and receiving is in [`transfer`](crate::transfer).
+//! TCP sockets in the initial network namespace. Sending and receiving is in
+//! [`transfer`](crate::transfer).
 
 use crate::bindings;
 use core::ptr::NonNull;
@@ -17,7 +18,8 @@ pub enum NetError {
         /// Bytes moved before.
         done: usize,
     },
-    /// The peer has closed the connection, or [`Socket::shutdown`] was called. `done` bytes had been moved.
+    /// The peer has closed the connection, or [`Socket::shutdown`] was called. `done` bytes had
+    /// been moved.
     Closed {
         /// Bytes moved before.
         done: usize,
@@ -53,7 +55,8 @@ impl NetError {
 /// Always: the address may be reused at once, allocations start no I/O.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct SocketOptions {
-    /// Bytes of the send buffer, beyond the administrator's limit if need be; 0: the kernel adapts it.
+    /// Bytes of the send buffer, beyond the administrator's limit if need be; 0: the kernel adapts
+    /// it.
     pub sndbuf: u32,
     /// Bytes of the receive buffer; 0: the kernel adapts it.
     pub rcvbuf: u32,
@@ -63,8 +66,8 @@ pub struct SocketOptions {
     pub keepalive: bool,
     /// Use the last memory reserves (`SOCK_MEMALLOC`), for a connection on which swapping depends.
     pub memalloc: bool,
-    /// Throw unsent data away when the socket is released, and reset the connection, so that no page is referred to any
-    /// more.
+    /// Throw unsent data away when the socket is released, and reset the connection, so that no
+    /// page is referred to any more.
     pub no_linger: bool,
     /// As `SO_PRIORITY`: 0 to 6.
     pub priority: u32,
@@ -95,8 +98,8 @@ pub enum Peek {
     Dead,
 }
 
-/// A TCP socket. Share it by `Arc`: everything may be called by several threads at once, but data of several concurrent
-/// senders (or receivers) get mixed.
+/// A TCP socket. Share it by `Arc`: everything may be called by several threads at once, but data
+/// of several concurrent senders (or receivers) get mixed.
 ///
 /// All functions sleep unless they say otherwise. Dropping releases the socket.
 ///
@@ -111,8 +114,8 @@ unsafe impl Send for Socket {}
 unsafe impl Sync for Socket {}
 
 impl Socket {
-    /// A socket for addresses like `address`, not bound. For connections that another thread may have to stop: share it, then
-    /// call [`connect_to`](Self::connect_to).
+    /// A socket for addresses like `address`, not bound. For connections that another thread may
+    /// have to stop: share it, then call [`connect_to`](Self::connect_to).
     pub fn create(address: &SocketAddr, options: &SocketOptions) -> Result<Socket> {
         let mut raw = core::ptr::null_mut();
         // SAFETY: `raw` is valid for writes.
@@ -163,8 +166,8 @@ impl Socket {
         to_result(unsafe { bindings::sock_bind(self.as_ptr(), &encode(local)) })
     }
 
-    /// Wait for a connection, at most `timeout_ms` milliseconds (0: for ever). Buffer sizes are those of the listening
-    /// socket. `Closed`: [`shutdown`](Self::shutdown) was called.
+    /// Wait for a connection, at most `timeout_ms` milliseconds (0: for ever). Buffer sizes are
+    /// those of the listening socket. `Closed`: [`shutdown`](Self::shutdown) was called.
     pub fn accept(&self, timeout_ms: u32, options: &SocketOptions) -> Result<Socket, NetError> {
         let mut raw = core::ptr::null_mut();
         // SAFETY: By the type invariant; `raw` is valid for writes.
@@ -185,8 +188,8 @@ impl Socket {
         Ok(socket)
     }
 
-    /// A connection to `remote`, from `local` if that is given (port 0: any). Waits at most `timeout_ms` milliseconds (0: as
-    /// long as TCP tries).
+    /// A connection to `remote`, from `local` if that is given (port 0: any). Waits at most
+    /// `timeout_ms` milliseconds (0: as long as TCP tries).
     pub fn connect(
         local: Option<SocketAddr>,
         remote: SocketAddr,
@@ -209,10 +212,8 @@ impl Socket {
             self.bind(&local).map_err(NetError::Failed)?;
         }
         // SAFETY: By the type invariant; the address is read only.
-        to_result(unsafe {
-            bindings::sock_connect(self.as_ptr(), &encode(&remote), timeout_ms)
-        })
-        .map_err(|e| NetError::new(e, 0))
+        to_result(unsafe { bindings::sock_connect(self.as_ptr(), &encode(&remote), timeout_ms) })
+            .map_err(|e| NetError::new(e, 0))
     }
 
     /// Our address.
@@ -274,15 +275,12 @@ impl Socket {
         unsafe { bindings::sock_established(self.as_ptr()) }
     }
 
-    /// End the connection (or the listening) for both directions. Other threads which are in a call of this socket return at
-    /// once.
+    /// End the connection (or the listening) for both directions. Other threads which are in a call
+    /// of this socket return at once.
     pub fn shutdown(&self) {
         // SAFETY: By the type invariant.
         unsafe {
-            bindings::kernel_sock_shutdown(
-                self.as_ptr(),
-                bindings::sock_shutdown_cmd_SHUT_RDWR,
-            );
+            bindings::kernel_sock_shutdown(self.as_ptr(), bindings::sock_shutdown_cmd_SHUT_RDWR);
         }
     }
 }

@@ -11,8 +11,8 @@ use kernel::types::NotThreadSafe;
 
 /// What a [`ProcFile`] shows.
 pub trait ProcShow: Send + Sync + 'static {
-    /// Write all of the text. Sleeps; runs in the process that reads. Called again with more room if the text did not fit, so it
-    /// must not change anything.
+    /// Write all of the text. Sleeps; runs in the process that reads. Called again with more room
+    /// if the text did not fit, so it must not change anything.
     fn show(&self, out: &mut SeqWriter<'_>) -> core::fmt::Result;
 }
 
@@ -25,14 +25,15 @@ pub struct SeqWriter<'a> {
 
 impl core::fmt::Write for SeqWriter<'_> {
     fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        // SAFETY: The file is valid as long as this value; the text is copied. What it returns is of no use: seq_file
-        // remembers that it was full.
+        // SAFETY: The file is valid as long as this value; the text is copied. What it returns is
+        // of no use: seq_file remembers that it was full.
         unsafe { bindings::seq_write(self.seq, s.as_ptr().cast(), s.len()) };
         Ok(())
     }
 }
 
-/// A file directly in `/proc`, readable by everybody. Dropping it removes the file, waits for readers, and sleeps.
+/// A file directly in `/proc`, readable by everybody. Dropping it removes the file, waits for
+/// readers, and sleeps.
 ///
 /// # Invariants
 ///
@@ -52,7 +53,8 @@ unsafe impl<T: ProcShow> Sync for ProcFile<T> {}
 ///
 /// Called by seq_file for a file with content `T`.
 unsafe extern "C" fn show<T: ProcShow>(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-    // SAFETY: `ProcFile::new` passed the content, which lives until the file is removed and nobody reads it.
+    // SAFETY: `ProcFile::new` passed the content, which lives until the file is removed and nobody
+    // reads it.
     let content = unsafe { &*bindings::seq_private(seq).cast::<T>() };
     let mut out = SeqWriter {
         seq,

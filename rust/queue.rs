@@ -23,7 +23,8 @@ pub struct CompletionQueue<T: Send> {
 ///
 /// # Invariants
 ///
-/// `first < slots.len()`, or that is 0. The `len` slots from `first` on, cyclically, are `Some`, the others `None`.
+/// `first < slots.len()`, or that is 0. The `len` slots from `first` on, cyclically, are `Some`,
+/// the others `None`.
 struct Ring<T> {
     slots: KVVec<Option<T>>,
     first: usize,
@@ -77,7 +78,8 @@ impl<T: Send> CompletionQueue<T> {
         })
     }
 
-    /// Append `item` and wake the waiters. Any context. `Err` gives the item back: the queue is full.
+    /// Append `item` and wake the waiters. Any context. `Err` gives the item back: the queue is
+    /// full.
     pub fn push(&self, item: T) -> Result<(), T> {
         self.ring.lock().push(item)?;
         self.waiters.wake_all();

@@ -58,7 +58,8 @@ impl Status {
         to_result(unsafe { bindings::blk_status_to_errno(self.0) })
     }
 
-    /// The status which stands for `error`, as the block layer maps it; `IOERR` for those without one.
+    /// The status which stands for `error`, as the block layer maps it; `IOERR` for those without
+    /// one.
     pub fn from_error(error: Error) -> Status {
         // SAFETY: A mere table look-up, which takes any value.
         Status(unsafe { bindings::errno_to_blk_status(error.to_errno()) })

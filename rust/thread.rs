@@ -14,12 +14,13 @@ use kernel::types::NotThreadSafe;
 pub struct Options {
     /// Its allocations start no I/O. For every thread that a write may have to wait for.
     pub noio: bool,
-    /// Its allocations may use the last reserves (`PF_MEMALLOC`). Only for threads whose work frees memory, and that take
-    /// little.
+    /// Its allocations may use the last reserves (`PF_MEMALLOC`). Only for threads whose work frees
+    /// memory, and that take little.
     pub memalloc: bool,
     /// -20 (first) to 19 (last).
     pub nice: i8,
-    /// Before all ordinary threads (`SCHED_FIFO`, lowest priority). For threads that never run long.
+    /// Before all ordinary threads (`SCHED_FIFO`, lowest priority). For threads that never run
+    /// long.
     pub fifo: bool,
 }
 
@@ -40,7 +41,8 @@ pub struct ThreadContext {
 }
 
 impl ThreadContext {
-    /// Whether [`KThread::stop`] was called: return soon. Any context of this thread, conditions of wait queues included.
+    /// Whether [`KThread::stop`] was called: return soon. Any context of this thread, conditions of
+    /// wait queues included.
     pub fn should_stop(&self) -> bool {
         // SAFETY: The type exists only in threads made by kthread_create(), and cannot leave them.
         unsafe { bindings::kthread_should_stop() }
@@ -49,14 +51,15 @@ impl ThreadContext {
 
 /// A kernel thread.
 ///
-/// Dropping it is [`stop`](Self::stop). The closure has to return soon after `should_stop()` became true; stopping wakes it
-/// from every wait of a [`WaitQueue`](crate::wait::WaitQueue) that has `should_stop()` in its condition, but not from sockets:
-/// call [`Socket::shutdown`](crate::net::Socket::shutdown) first.
+/// Dropping it is [`stop`](Self::stop). The closure has to return soon after `should_stop()` became
+/// true; stopping wakes it from every wait of a [`WaitQueue`](crate::wait::WaitQueue) that has
+/// `should_stop()` in its condition, but not from sockets: call
+/// [`Socket::shutdown`](crate::net::Socket::shutdown) first.
 ///
 /// # Invariants
 ///
-/// `task` was made by kthread_create() and we hold a reference. `data` is the closure, as the entry function expects it, as
-/// long as that has not run.
+/// `task` was made by kthread_create() and we hold a reference. `data` is the closure, as the entry
+/// function expects it, as long as that has not run.
 pub struct KThread {
     task: NonNull<bindings::task_struct>,
     data: *mut c_void,
@@ -113,14 +116,16 @@ unsafe fn free_start<F>(data: *mut c_void) {
 }
 
 impl KThread {
-    /// Run `run` in a new thread called `name` (15 bytes of it are shown in some places). Sleeps. `ENOMEM`, `EINTR`.
+    /// Run `run` in a new thread called `name` (15 bytes of it are shown in some places). Sleeps.
+    /// `ENOMEM`, `EINTR`.
     pub fn spawn<F: FnOnce(&ThreadContext) + Send + 'static>(
         name: &CStr,
         options: Options,
         run: F,
     ) -> Result<Self> {
         let data = KBox::into_raw(KBox::new(Start { options, run }, GFP_KERNEL)?).cast::<c_void>();
-        // SAFETY: The format takes one C string, which is copied. `entry` gets the data that belong to it.
+        // SAFETY: The format takes one C string, which is copied. `entry` gets the data that belong
+        // to it.
         let task = from_err_ptr(unsafe {
             bindings::kthread_create_on_node(
                 Some(entry::<F>),
@@ -150,7 +155,8 @@ impl KThread {
         })
     }
 
-    /// Make `should_stop()` true, wake the thread, and sleep until it has returned. Never from the thread itself.
+    /// Make `should_stop()` true, wake the thread, and sleep until it has returned. Never from the
+    /// thread itself.
     pub fn stop(self) {
         drop(self);
     }
@@ -170,7 +176,8 @@ impl KThread {
 
 impl Drop for KThread {
     fn drop(&mut self) {
-        // SAFETY: We hold a reference. EINTR says that the thread was stopped before `entry` ran: the closure is ours.
+        // SAFETY: We hold a reference. EINTR says that the thread was stopped before `entry` ran:
+        // the closure is ours.
         unsafe {
             if bindings::kthread_stop(self.task.as_ptr()) == -(bindings::EINTR as c_int) {
                 (self.free)(self.data);

@@ -5,7 +5,8 @@
 use crate::bindings;
 use kernel::prelude::*;
 
-/// Nanoseconds of the monotonic clock, which stands still in suspend and never goes back. Any context.
+/// Nanoseconds of the monotonic clock, which stands still in suspend and never goes back. Any
+/// context.
 pub fn now_ns() -> u64 {
     // SAFETY: No preconditions.
     unsafe { bindings::ktime_get_ns() }
@@ -31,8 +32,8 @@ pub fn jiffies() -> u64 {
 /// Ticks a second.
 pub const TICKS_PER_SECOND: u32 = bindings::CONFIG_HZ;
 
-/// Sleep for at least `ms` milliseconds; signals do not matter. For waits that something may cut short, use a
-/// [`WaitQueue`](crate::wait::WaitQueue).
+/// Sleep for at least `ms` milliseconds; signals do not matter. For waits that something may cut
+/// short, use a [`WaitQueue`](crate::wait::WaitQueue).
 pub fn sleep_ms(ms: u32) {
     // SAFETY: May be called wherever sleeping is allowed.
     unsafe { bindings::msleep(ms) }
@@ -44,4 +45,7 @@ pub fn yield_now() {
     unsafe { bindings::cond_resched() }
 }
 
-const _: () = assert!(core::mem::size_of::<c_ulong>() == 8, "rdb is for 64-bit kernels");
+const _: () = assert!(
+    core::mem::size_of::<c_ulong>() == 8,
+    "rdb is for 64-bit kernels"
+);

@@ -2,8 +2,9 @@
 
 //! Moving bytes over a [`Socket`]: from and to slices, buffers and requests.
 //!
-//! The functions that move all of something loop until they have. Each time the socket's timeout passes they call
-//! `stall` with the number of bytes moved so far, and go on if it says `true`; so the caller counts, and pings.
+//! The functions that move all of something loop until they have. Each time the socket's timeout
+//! passes they call `stall` with the number of bytes moved so far, and go on if it says `true`; so
+//! the caller counts, and pings.
 
 use crate::bindings;
 use crate::bio::{Bio, Op};
@@ -13,15 +14,16 @@ use kernel::error::to_result;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 
-/// What to do at a timeout, given the bytes moved so far: go on (`true`), or give up with [`NetError::Timeout`].
+/// What to do at a timeout, given the bytes moved so far: go on (`true`), or give up with
+/// [`NetError::Timeout`].
 pub type Stall<'a> = &'a mut dyn FnMut(usize) -> bool;
 
 /// How a request's data are sent.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum SendMode {
-    /// By reference to the pages. They must not change before the peer has confirmed the data, because they may have to be
-    /// sent again: release the socket before completing the request if it has not. Pages for which the network cannot do
-    /// this are copied.
+    /// By reference to the pages. They must not change before the peer has confirmed the data,
+    /// because they may have to be sent again: release the socket before completing the request if
+    /// it has not. Pages for which the network cannot do this are copied.
     Splice,
     /// Copied to the socket's buffers.
     Copy,
@@ -46,8 +48,12 @@ impl Socket {
         more: bool,
         stall: Stall<'_>,
     ) -> Result<(), NetError> {
-        let mut vecs = [const { bindings::kvec { iov_base: core::ptr::null_mut(), iov_len: 0 } };
-            MAX_SLICES];
+        let mut vecs = [const {
+            bindings::kvec {
+                iov_base: core::ptr::null_mut(),
+                iov_len: 0,
+            }
+        }; MAX_SLICES];
         if parts.len() > MAX_SLICES {
             return Err(NetError::Failed(EINVAL));
         }
@@ -58,7 +64,8 @@ impl Socket {
             total += part.len();
         }
         let mut msg = message(if more { bindings::MSG_MORE } else { 0 });
-        // SAFETY: The vectors and what they point to live until the end of this function, and are read only.
+        // SAFETY: The vectors and what they point to live until the end of this function, and are
+        // read only.
         unsafe {
             bindings::iov_iter_kvec(
                 &mut msg.msg_iter,
@@ -80,7 +87,8 @@ impl Socket {
         stall: Stall<'_>,
     ) -> Result<(), NetError> {
         let mut flags = if more { bindings::MSG_MORE } else { 0 };
-        // SAFETY: By the invariants of Bio; its memory is valid until it is answered, and it is borrowed until then.
+        // SAFETY: By the invariants of Bio; its memory is valid until it is answered, and it is
+        // borrowed until then.
         unsafe {
             if mode == SendMode::Splice && bindings::bio_spliceable(bio.as_ptr()) {
                 flags |= bindings::MSG_SPLICE_PAGES;
@@ -96,14 +104,9 @@ impl Socket {
         self.send_pages(buf, 0, more, stall)
     }
 
-    /// Send `buf.len()` bytes without copying them. The buffer is used up: its pages are freed when the peer's TCP has
-    /// acknowledged them.
-    pub fn send_buf_owned(
-        &self,
-        buf: IoBuf,
-        more: bool,
-        stall: Stall<'_>,
-    ) -> Result<(), NetError> {
+    /// Send `buf.len()` bytes without copying them. The buffer is used up: its pages are freed when
+    /// the peer's TCP has acknowledged them.
+    pub fn send_buf_owned(&self, buf: IoBuf, more: bool, stall: Stall<'_>) -> Result<(), NetError> {
         // Dropping `buf` leaves pages to which the network refers alone.
         self.send_pages(&buf, bindings::MSG_SPLICE_PAGES, more, stall)
     }
@@ -116,16 +119,16 @@ impl Socket {
         stall: Stall<'_>,
     ) -> Result<(), NetError> {
         self.for_each_batch(buf, bindings::ITER_SOURCE, |msg, bytes, done, last| {
-            msg.msg_flags = flags
-                | bindings::MSG_NOSIGNAL
-                | if more || !last { bindings::MSG_MORE } else { 0 };
-            // SAFETY: `for_each_batch` passes an iterator over `bytes` bytes of the borrowed buffer.
+            msg.msg_flags =
+                flags | bindings::MSG_NOSIGNAL | if more || !last { bindings::MSG_MORE } else { 0 };
+            // SAFETY: `for_each_batch` passes an iterator over `bytes` bytes of the borrowed
+            // buffer.
             unsafe { self.send_message(msg, bytes, done, stall) }
         })
     }
 
-    /// Call `f` with messages whose iterators cover all of `buf`, a batch of pages at a time; with the bytes of the batch,
-    /// those of the batches before, and whether it is the last.
+    /// Call `f` with messages whose iterators cover all of `buf`, a batch of pages at a time; with
+    /// the bytes of the batch, those of the batches before, and whether it is the last.
     fn for_each_batch(
         &self,
         buf: &IoBuf,
@@ -136,7 +139,11 @@ impl Socket {
         let mut done = 0;
         while done < buf.len() {
             let mut vecs = [const {
-                bindings::bio_vec { bv_page: core::ptr::null_mut(), bv_len: 0, bv_offset: 0 }
+                bindings::bio_vec {
+                    bv_page: core::ptr::null_mut(),
+                    bv_len: 0,
+                    bv_offset: 0,
+                }
             }; BATCH];
             let (mut used, mut bytes) = (0, 0);
             for (vec, (page, len)) in vecs.iter_mut().zip(&mut segments) {
@@ -146,15 +153,10 @@ impl Socket {
                 bytes += len;
             }
             let mut msg = message(0);
-            // SAFETY: The vectors live until `f` has returned; their pages are those of the borrowed buffer.
+            // SAFETY: The vectors live until `f` has returned; their pages are those of the
+            // borrowed buffer.
             unsafe {
-                bindings::iov_iter_bvec(
-                    &mut msg.msg_iter,
-                    direction,
-                    vecs.as_ptr(),
-                    used,
-                    bytes,
-                );
+                bindings::iov_iter_bvec(&mut msg.msg_iter, direction, vecs.as_ptr(), used, bytes);
             }
             f(&mut msg, bytes, done, done + bytes >= buf.len())?;
             if bytes == 0 {
@@ -165,7 +167,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Send `total` bytes of the message's iterator. `before` bytes were moved earlier, for `stall`.
+    /// Send `total` bytes of the message's iterator. `before` bytes were moved earlier, for
+    /// `stall`.
     ///
     /// # Safety
     ///
@@ -203,13 +206,14 @@ impl Socket {
     pub fn recv_exact(&self, out: &mut [u8], stall: Stall<'_>) -> Result<(), NetError> {
         let total = out.len();
         let mut msg = message(0);
-        let mut vec = bindings::kvec {
+        let vec = bindings::kvec {
             iov_base: out.as_mut_ptr().cast(),
             iov_len: total,
         };
-        // SAFETY: The vector and `out` live until the end of this function; `out` is borrowed exclusively.
+        // SAFETY: The vector and `out` live until the end of this function; `out` is borrowed
+        // exclusively.
         unsafe {
-            bindings::iov_iter_kvec(&mut msg.msg_iter, bindings::ITER_DEST, &mut vec, 1, total);
+            bindings::iov_iter_kvec(&mut msg.msg_iter, bindings::ITER_DEST, &vec, 1, total);
             self.recv_message(&mut msg, total, 0, stall)
         }
     }
@@ -228,31 +232,23 @@ impl Socket {
     /// One call of recvmsg with `flags`.
     fn recv_once(&self, out: &mut [u8], flags: c_uint) -> c_int {
         let mut msg = message(0);
-        let mut vec = bindings::kvec {
+        let vec = bindings::kvec {
             iov_base: out.as_mut_ptr().cast(),
             iov_len: out.len(),
         };
-        // SAFETY: The vector and `out` live until the end of this function; `out` is borrowed exclusively.
+        // SAFETY: The vector and `out` live until the end of this function; `out` is borrowed
+        // exclusively.
         unsafe {
-            bindings::iov_iter_kvec(
-                &mut msg.msg_iter,
-                bindings::ITER_DEST,
-                &mut vec,
-                1,
-                out.len(),
-            );
-            bindings::sock_recvmsg(
-                self.as_ptr(),
-                &mut msg,
-                c_int::try_from(flags).unwrap_or(0),
-            )
+            bindings::iov_iter_kvec(&mut msg.msg_iter, bindings::ITER_DEST, &vec, 1, out.len());
+            bindings::sock_recvmsg(self.as_ptr(), &mut msg, c_int::try_from(flags).unwrap_or(0))
         }
     }
 
     /// Receive `buf.len()` bytes into the pages of `buf`.
     pub fn recv_buf(&self, buf: &mut IoBuf, stall: Stall<'_>) -> Result<(), NetError> {
         self.for_each_batch(buf, bindings::ITER_DEST, |msg, bytes, done, _| {
-            // SAFETY: `for_each_batch` passes an iterator over `bytes` bytes of the buffer, which is borrowed exclusively.
+            // SAFETY: `for_each_batch` passes an iterator over `bytes` bytes of the buffer, which
+            // is borrowed exclusively.
             unsafe { self.recv_message(msg, bytes, done, stall) }
         })
     }
@@ -263,14 +259,16 @@ impl Socket {
             return Err(NetError::Failed(EINVAL));
         }
         let mut msg = message(0);
-        // SAFETY: By the invariants of Bio; its memory is there to be written, and valid until it is answered.
+        // SAFETY: By the invariants of Bio; its memory is there to be written, and valid until it
+        // is answered.
         unsafe {
             let total = bindings::bio_iov_iter(bio.as_ptr(), true, &mut msg.msg_iter);
             self.recv_message(&mut msg, total, 0, stall)
         }
     }
 
-    /// Receive `total` bytes into the message's iterator. `before` bytes were moved earlier, for `stall`.
+    /// Receive `total` bytes into the message's iterator. `before` bytes were moved earlier, for
+    /// `stall`.
     ///
     /// # Safety
     ///

@@ -2,8 +2,8 @@
 
 //! Waiting for a condition.
 //!
-//! The kernel crate's `CondVar` is bound to a lock of its own kinds; a wait queue is not, so that interrupt handlers can
-//! wake and the condition can be anything that is cheap to look at.
+//! The kernel crate's `CondVar` is bound to a lock of its own kinds; a wait queue is not, so that
+//! interrupt handlers can wake and the condition can be anything that is cheap to look at.
 
 use crate::bindings;
 use kernel::error::to_result;
@@ -13,9 +13,10 @@ use kernel::types::Opaque;
 
 /// A queue of tasks that wait for something: `wait_queue_head_t`.
 ///
-/// The functions named `wait…` sleep. They look at the condition first, so none sleeps when it holds already, and
-/// who makes it true must do that before waking. The condition runs with the task's state already set to sleeping:
-/// it must not sleep (no mutex), and should be a look at an atomic or at something under a spin lock.
+/// The functions named `wait…` sleep. They look at the condition first, so none sleeps when it
+/// holds already, and who makes it true must do that before waking. The condition runs with the
+/// task's state already set to sleeping: it must not sleep (no mutex), and should be a look at an
+/// atomic or at something under a spin lock.
 ///
 /// # Invariants
 ///
@@ -44,7 +45,8 @@ fn raw<F: FnMut() -> bool>(cond: &mut F) -> (bindings::rdb_helper_cond, *mut c_v
 }
 
 impl WaitQueue {
-    /// A queue nobody waits in. Use [`new_wait_queue!`](crate::new_wait_queue), which makes the lock class.
+    /// A queue nobody waits in. Use [`new_wait_queue!`](crate::new_wait_queue), which makes the
+    /// lock class.
     pub fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
             // SAFETY: `slot` is valid for writes and pinned; name and key live for ever.
@@ -67,7 +69,8 @@ impl WaitQueue {
         unsafe { bindings::wait_event(self.as_ptr(), f, arg) }
     }
 
-    /// Sleep until `cond()`, as a thread that has nothing to do: no load, no hung-task report, no signals.
+    /// Sleep until `cond()`, as a thread that has nothing to do: no load, no hung-task report, no
+    /// signals.
     pub fn wait_idle(&self, mut cond: impl FnMut() -> bool) {
         let (f, arg) = raw(&mut cond);
         // SAFETY: As in `wait`.
@@ -81,21 +84,24 @@ impl WaitQueue {
         unsafe { bindings::wait_event_timeout(self.as_ptr(), f, arg, ms) > 0 }
     }
 
-    /// As [`wait_idle`](Self::wait_idle), at most `ms` milliseconds. Returns whether the condition held.
+    /// As [`wait_idle`](Self::wait_idle), at most `ms` milliseconds. Returns whether the condition
+    /// held.
     pub fn wait_idle_timeout(&self, mut cond: impl FnMut() -> bool, ms: u32) -> bool {
         let (f, arg) = raw(&mut cond);
         // SAFETY: As in `wait`.
         unsafe { bindings::wait_event_idle_timeout(self.as_ptr(), f, arg, ms) > 0 }
     }
 
-    /// Sleep until `cond()` or a signal, which gives `ERESTARTSYS`. For waits on behalf of a user's request.
+    /// Sleep until `cond()` or a signal, which gives `ERESTARTSYS`. For waits on behalf of a user's
+    /// request.
     pub fn wait_interruptible(&self, mut cond: impl FnMut() -> bool) -> Result {
         let (f, arg) = raw(&mut cond);
         // SAFETY: As in `wait`.
         to_result(unsafe { bindings::wait_event_interruptible(self.as_ptr(), f, arg) })
     }
 
-    /// As [`wait_interruptible`](Self::wait_interruptible), at most `ms` milliseconds. `Ok(false)`: timed out.
+    /// As [`wait_interruptible`](Self::wait_interruptible), at most `ms` milliseconds. `Ok(false)`:
+    /// timed out.
     pub fn wait_interruptible_timeout(
         &self,
         mut cond: impl FnMut() -> bool,
@@ -103,8 +109,7 @@ impl WaitQueue {
     ) -> Result<bool> {
         let (f, arg) = raw(&mut cond);
         // SAFETY: As in `wait`.
-        let left =
-            unsafe { bindings::wait_event_interruptible_timeout(self.as_ptr(), f, arg, ms) };
+        let left = unsafe { bindings::wait_event_interruptible_timeout(self.as_ptr(), f, arg, ms) };
         if left < 0 {
             return Err(ERESTARTSYS);
         }
@@ -117,15 +122,17 @@ impl WaitQueue {
         unsafe { bindings::wake_up_all(self.as_ptr()) }
     }
 
-    /// Wake those who wait here, of exclusive waiters only one: for callers of this crate the same as
-    /// [`wake_all`](Self::wake_all), except that interruptible and uninterruptible ones alike are woken. Any context.
+    /// Wake those who wait here, of exclusive waiters only one: for callers of this crate the same
+    /// as [`wake_all`](Self::wake_all), except that interruptible and uninterruptible ones alike
+    /// are woken. Any context.
     pub fn wake_one(&self) {
         // SAFETY: The queue is initialized.
         unsafe { bindings::wake_up(self.as_ptr()) }
     }
 }
 
-/// Initializer of a [`WaitQueue`](crate::wait::WaitQueue) with a lock class of its own: `new_wait_queue!("name")`.
+/// Initializer of a [`WaitQueue`](crate::wait::WaitQueue) with a lock class of its own:
+/// `new_wait_queue!("name")`.
 #[macro_export]
 macro_rules! new_wait_queue {
     ($name:literal) => {

@@ -59,7 +59,8 @@ impl<'a> Attr<'a> {
     }
 }
 
-/// The attributes of a request, by number. A number beyond the policy, or of another form, reads as absent.
+/// The attributes of a request, by number. A number beyond the policy, or of another form, reads as
+/// absent.
 ///
 /// # Invariants
 ///
@@ -193,8 +194,9 @@ impl<'a> Request<'a> {
         unsafe { (*self.info).snd_portid }
     }
 
-    /// Send a message with the request's command, filled by `build`, to who asks. For [`DoOp`](super::DoOp); may be called
-    /// several times. Sleeps. `EMSGSIZE`: too much for one message (about 3.7 KiB); `ENOMEM`.
+    /// Send a message with the request's command, filled by `build`, to who asks. For
+    /// [`DoOp`](super::DoOp); may be called several times. Sleeps. `EMSGSIZE`: too much for one
+    /// message (about 3.7 KiB); `ENOMEM`.
     pub fn reply(&self, build: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
         let mut skb = Skb::new()?;
         // SAFETY: By the type invariant. The skb is given away.
@@ -225,8 +227,8 @@ impl<'a> Request<'a> {
         };
         // What does not fit is cut, which is no error here.
         let _ = line.write_fmt(text);
-        // SAFETY: By the type invariant; the text is copied. The attribute is part of the request, which outlives the
-        // acknowledgement.
+        // SAFETY: By the type invariant; the text is copied. The attribute is part of the request,
+        // which outlives the acknowledgement.
         unsafe {
             bindings::genl_set_error(self.info, line.bytes.as_ptr().cast(), line.len, attr);
         }

@@ -10,7 +10,8 @@ use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::prelude::*;
 
-/// A message being written: its attributes. Every function that adds one fails with `EMSGSIZE` when there is no room left.
+/// A message being written: its attributes. Every function that adds one fails with `EMSGSIZE` when
+/// there is no room left.
 ///
 /// # Invariants
 ///
@@ -73,9 +74,13 @@ impl Message<'_> {
         let mut counter = Counter(0);
         counter.write_fmt(text).map_err(|_| EINVAL)?;
         let len = counter.0;
-        let size = len.checked_add(1).filter(|size| *size <= MAX_PAYLOAD).ok_or(EMSGSIZE)?;
+        let size = len
+            .checked_add(1)
+            .filter(|size| *size <= MAX_PAYLOAD)
+            .ok_or(EMSGSIZE)?;
         let size = u16::try_from(size).map_err(|_| EMSGSIZE)?;
-        // SAFETY: By the type invariant; the result is null or `size` bytes inside of the skb, to be written by us.
+        // SAFETY: By the type invariant; the result is null or `size` bytes inside of the skb, to
+        // be written by us.
         unsafe {
             let room = bindings::genl_reserve(self.skb, attr, size);
             let room = NonNull::new(room.cast::<u8>()).ok_or(EMSGSIZE)?;
@@ -106,7 +111,8 @@ impl Message<'_> {
         Ok(())
     }
 
-    /// An attribute that holds attributes, those that `build` adds. Nothing is added if `build` fails.
+    /// An attribute that holds attributes, those that `build` adds. Nothing is added if `build`
+    /// fails.
     pub fn nest(&mut self, attr: u16, build: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
         let mut start = core::ptr::null_mut();
         // SAFETY: By the type invariant; `start` is valid for writes.

@@ -113,8 +113,8 @@ impl Policy {
     }
 }
 
-/// A table of policies by attribute number, `N` being the highest number plus one. Attributes not in `list` are rejected. A
-/// number out of range is a compile-time error if the result is a static.
+/// A table of policies by attribute number, `N` being the highest number plus one. Attributes not
+/// in `list` are rejected. A number out of range is a compile-time error if the result is a static.
 pub const fn table<const N: usize>(list: &[(u16, Policy)]) -> [Policy; N] {
     let mut out = [Policy::reject(); N];
     let mut i = 0;

@@ -11,7 +11,7 @@ use rdb_kapi::lower::{BufOp, IoFlags, LowerDone};
 use rdb_kapi::queue::CompletionQueue;
 use rdb_kapi::status::Status;
 
-pub(crate) const TESTS: &[(&str, fn() -> Result)] = &[
+pub(crate) const TESTS: &[crate::Test] = &[
     ("buf", buffers),
     ("buf-reserve", reserve),
     ("open", open),
@@ -21,7 +21,8 @@ pub(crate) const TESTS: &[(&str, fn() -> Result)] = &[
     ("bad-io", bad_io),
 ];
 
-/// A disk that may be overwritten, different on each ground. The module leaves its contents undefined.
+/// A disk that may be overwritten, different on each ground. The module leaves its contents
+/// undefined.
 pub(crate) fn open_lower(holder: Holder) -> Result<Arc<LowerDevice>, OpenError> {
     match LowerDevice::open(c"/dev/ubda", holder) {
         Err(OpenError::Missing) => LowerDevice::open(c"/dev/vda", holder),
@@ -82,7 +83,10 @@ fn reserve() -> Result {
     let pool = BufPool::new(4 << 20)?;
     let mut all = KVec::new();
     for i in 0..8usize {
-        all.push(BufPool::alloc(&pool, BufPool::MAX_BYTES - i * 5000)?, GFP_KERNEL)?;
+        all.push(
+            BufPool::alloc(&pool, BufPool::MAX_BYTES - i * 5000)?,
+            GFP_KERNEL,
+        )?;
     }
     while let Some(buf) = all.pop() {
         drop(buf);
@@ -165,7 +169,11 @@ impl Done {
     }
 
     fn wait(&self) -> Result<(u64, Status, Option<IoBuf>)> {
-        if !self.queue.waiters().wait_timeout(|| !self.queue.is_empty(), 60_000) {
+        if !self
+            .queue
+            .waiters()
+            .wait_timeout(|| !self.queue.is_empty(), 60_000)
+        {
             return Err(ETIMEDOUT);
         }
         self.queue.pop().ok_or(EINVAL)
@@ -187,7 +195,14 @@ fn async_io() -> Result {
     for i in 0..32u64 {
         let mut buf = BufPool::alloc(&pool, 65536)?;
         pattern(&mut buf, i as u8);
-        buf.submit(&lower, BufOp::Write, i * 128, IoFlags::default(), i, done.clone());
+        buf.submit(
+            &lower,
+            BufOp::Write,
+            i * 128,
+            IoFlags::default(),
+            i,
+            done.clone(),
+        );
     }
     let mut seen = 0u64;
     for _ in 0..32 {
@@ -199,7 +214,14 @@ fn async_io() -> Result {
     let mut expected = BufPool::alloc(&pool, 65536)?;
     for i in 0..32u64 {
         let buf = BufPool::alloc(&pool, 65536)?;
-        buf.submit(&lower, BufOp::Read, i * 128, IoFlags::default(), i, done.clone());
+        buf.submit(
+            &lower,
+            BufOp::Read,
+            i * 128,
+            IoFlags::default(),
+            i,
+            done.clone(),
+        );
         let (cookie, status, buf) = done.wait()?;
         pattern(&mut expected, i as u8);
         check!(cookie == i && status.is_ok() && buf.is_some_and(|b| same(&b, &expected)));
@@ -213,7 +235,14 @@ fn async_io() -> Result {
     // Closed with requests under way: drop waits for them.
     for i in 0..8u64 {
         let buf = BufPool::alloc(&pool, 4096)?;
-        buf.submit(&lower, BufOp::Read, i * 8, IoFlags::default(), i, done.clone());
+        buf.submit(
+            &lower,
+            BufOp::Read,
+            i * 8,
+            IoFlags::default(),
+            i,
+            done.clone(),
+        );
     }
     drop(lower);
     check!(done.queue.len() == 8);
@@ -266,7 +295,14 @@ fn bad_io() -> Result {
     let (_, status, buf) = done.wait()?;
     check!(status == Status::INVAL && buf.is_some_and(|b| b.len() == 100));
     let buf = BufPool::alloc(&pool, 4096)?;
-    buf.submit(&lower, BufOp::Write, end - 1, IoFlags::default(), 2, done.clone());
+    buf.submit(
+        &lower,
+        BufOp::Write,
+        end - 1,
+        IoFlags::default(),
+        2,
+        done.clone(),
+    );
     let (_, status, buf) = done.wait()?;
     check!(status == Status::IOERR && status.to_result() == Err(EIO) && buf.is_some());
     Ok(())

@@ -110,14 +110,14 @@ static void resolve(int s)
 	put(CTRL_ATTR_FAMILY_NAME, "rdb_kapi_test", 14);
 	n = ask(s);
 	if (n->nlmsg_type == NLMSG_ERROR) {
-		test("genl-resolve", 0);
+		test("genl-family", 0);
 		exit(1);
 	}
 	family = *(unsigned short *)data(attr(n, CTRL_ATTR_FAMILY_ID));
 	g = attr(n, CTRL_ATTR_MCAST_GROUPS);
 	one = data(g);
 	group = *(int *)data(find(data(one), one->nla_len - NLA_HDRLEN, CTRL_ATTR_MCAST_GRP_ID));
-	test("genl-resolve", family > 0 && group > 0);
+	test("genl-family", family > 0 && group > 0);
 }
 
 static void echo(int s)
@@ -134,7 +134,7 @@ static void echo(int s)
 	put(A_BIG, &big, 8);
 	put(A_BYTES, "abc", 3);
 	n = ask(s);
-	test("genl-echo", n->nlmsg_type == family && attr(n, A_NUMBER) && attr(n, A_TEXT) &&
+	test("genl-answer", n->nlmsg_type == family && attr(n, A_NUMBER) && attr(n, A_TEXT) &&
 	     attr(n, A_FLAG) && attr(n, A_BIG) && attr(n, A_NEST) &&
 	     *(int *)data(attr(n, A_NUMBER)) == 77 && !strcmp(data(attr(n, A_TEXT)), "<hello>") &&
 	     !memcmp(data(attr(n, A_BIG)), &big, 8));
@@ -187,7 +187,7 @@ static void refuse(int s)
 		off = sizeof(*n) + sizeof(*e);
 	if (n->nlmsg_flags & NLM_F_ACK_TLVS)
 		a = find((char *)n + off, n->nlmsg_len - off, NLMSGERR_ATTR_MSG);
-	test("genl-refuse", error(n) == -EBUSY && a && !strncmp(data(a), "(119) r5/0: no,", 15));
+	test("genl-words", error(n) == -EBUSY && a && !strncmp(data(a), "(119) r5/0: no,", 15));
 	if (a)
 		printf("# %zu bytes: %s\n", strlen(data(a)), (char *)data(a));
 	a = find((char *)n + off, n->nlmsg_len - off, NLMSGERR_ATTR_OFFS);
@@ -251,7 +251,7 @@ static void event(int s)
 	if (recv(l, buf, sizeof(buf), 0) <= 0)
 		exit(3);
 	n = (void *)buf;
-	test("genl-event", n->nlmsg_type == family &&
+	test("genl-news", n->nlmsg_type == family &&
 	     ((struct genlmsghdr *)NLMSG_DATA(n))->cmd == EVENT_CMD &&
 	     *(int *)data(attr(n, A_NUMBER)) == 4001);
 }

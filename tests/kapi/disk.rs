@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A passthrough disk that uses the wrappers as rdb does: requests parked in a table, clones of them, and copies through
-//! buffers in a worker thread.
+//! A passthrough disk that uses the wrappers as rdb does: requests parked in a table, clones of
+//! them, and copies through buffers in a worker thread.
 
 use crate::block::open_lower;
 use crate::{check, this_module};
@@ -39,7 +39,8 @@ enum Slot {
     Parked(Bio),
 }
 
-/// For the worker: carry the request in this slot out; or a buffer for it came back; or its clone has ended.
+/// For the worker: carry the request in this slot out; or a buffer for it came back; or its clone
+/// has ended.
 enum Job {
     Start(u64),
     Ended(u64, Status, Option<IoBuf>),
@@ -91,7 +92,11 @@ impl Passthrough {
     }
 
     fn set(&self, slot: u64, to: Slot) -> Option<Slot> {
-        let old = self.parked.lock().get_mut(slot as usize).map(|s| core::mem::replace(s, to));
+        let old = self
+            .parked
+            .lock()
+            .get_mut(slot as usize)
+            .map(|s| core::mem::replace(s, to));
         self.free.wake_all();
         old
     }
@@ -102,9 +107,12 @@ impl Passthrough {
         }
     }
 
-    /// In the worker: carry a request out through a buffer of our own. Its slot is not free meanwhile.
+    /// In the worker: carry a request out through a buffer of our own. Its slot is not free
+    /// meanwhile.
     fn start(self: &Arc<Self>, slot: u64) {
-        let Some(bio) = self.take(slot, Slot::Out) else { return };
+        let Some(bio) = self.take(slot, Slot::Out) else {
+            return;
+        };
         let Ok(mut buf) = BufPool::alloc(&self.pool, bio.len() as usize) else {
             self.set(slot, Slot::Free);
             return bio.complete(Status::RESOURCE);
@@ -128,7 +136,9 @@ impl Passthrough {
 
     /// In the worker: answer a request.
     fn ended(&self, slot: u64, status: Status, buf: Option<IoBuf>) {
-        let Some(mut bio) = self.take(slot, Slot::Free) else { return };
+        let Some(mut bio) = self.take(slot, Slot::Free) else {
+            return;
+        };
         if let Some(buf) = buf {
             if bio.op() == Op::Read && bio.copy_from_buf(&buf).is_err() {
                 pr_err!("not ok disk: copy of a read\n");
@@ -212,7 +222,9 @@ impl TestDisk {
         )?;
         let d = driver.clone();
         let worker = KThread::spawn(c"kapi-worker", Options::default(), move |t| loop {
-            d.jobs.waiters().wait_idle(|| !d.jobs.is_empty() || t.should_stop());
+            d.jobs
+                .waiters()
+                .wait_idle(|| !d.jobs.is_empty() || t.should_stop());
             match d.jobs.pop() {
                 Some(Job::Start(slot)) => d.start(slot),
                 Some(Job::Ended(slot, status, buf)) => d.ended(slot, status, buf),

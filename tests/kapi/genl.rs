@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A netlink family with an echo, a refusal, a list and an event; and a file in /proc. `client.c` is the other end.
+//! A netlink family with an echo, a refusal, a list and an event; and a file in /proc. `client.c`
+//! is the other end.
 
 use crate::this_module;
 use core::fmt::Write as _;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_kapi::genl::{
-    do_op, dump_op, group, table, DoOp, DumpOp, Family, Group, Message, Operation, Policy, Range, Registration,
-    Request,
+    do_op, dump_op, group, table, DoOp, DumpOp, Family, Group, Message, Operation, Policy, Range,
+    Registration, Request,
 };
 use rdb_kapi::proc::{ProcFile, ProcShow, SeqWriter};
 
@@ -117,18 +118,36 @@ impl DoOp for Shout {
     }
 }
 
-static OPS: [Operation; 4] =
-    [do_op::<Echo>(), do_op::<Refuse>(), dump_op::<List>(), do_op::<Shout>()];
+static OPS: [Operation; 4] = [
+    do_op::<Echo>(),
+    do_op::<Refuse>(),
+    dump_op::<List>(),
+    do_op::<Shout>(),
+];
 static GROUPS: [Group; 1] = [group(c"events")];
 static FAMILY: Family = Family::new(c"rdb_kapi_test", 1, &OPS, &GROUPS, this_module());
 
 pub(crate) fn register() -> Result<Registration> {
     let too_early = FAMILY.multicast(0, 5, |_| Ok(()));
-    crate::report("genl-unregistered", if too_early == Err(ENODEV) { Ok(()) } else { Err(EINVAL) });
+    crate::report(
+        "genl-unregistered",
+        if too_early == Err(ENODEV) {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        },
+    );
     drop(FAMILY.register()?);
     let registration = FAMILY.register()?;
     let again = FAMILY.register().map(|_| ());
-    crate::report("genl-twice", if again == Err(EBUSY) { Ok(()) } else { Err(EINVAL) });
+    crate::report(
+        "genl-twice",
+        if again == Err(EBUSY) {
+            Ok(())
+        } else {
+            Err(EINVAL)
+        },
+    );
     FAMILY.multicast(0, 5, |_| Ok(()))?;
     Ok(registration)
 }

@@ -8,18 +8,22 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_kapi::buf::BufPool;
 use rdb_kapi::crypto::crc32c;
-use rdb_kapi::net::{IpAddr, Ipv4Addr, Ipv6Addr, NetError, Peek, Socket, SocketAddr, SocketOptions};
+use rdb_kapi::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, NetError, Peek, Socket, SocketAddr, SocketOptions,
+};
 use rdb_kapi::thread::{KThread, Options};
 use rdb_kapi::time;
 
-pub(crate) const TESTS: &[(&str, fn() -> Result)] = &[
+pub(crate) const TESTS: &[crate::Test] = &[
     ("tcp-v4", || transfer(IpAddr::V4(Ipv4Addr::LOCALHOST))),
-    ("tcp-v6", || match transfer(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
-        Err(e) if e == EAFNOSUPPORT || e == EADDRNOTAVAIL => {
-            pr_info!("skip tcp-v6: {:?}\n", e);
-            Ok(())
+    ("tcp-v6", || {
+        match transfer(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
+            Err(e) if e == EAFNOSUPPORT || e == EADDRNOTAVAIL => {
+                pr_info!("skip tcp-v6: {:?}\n", e);
+                Ok(())
+            }
+            result => result,
         }
-        result => result,
     }),
     ("tcp-timeout", timeouts),
     ("tcp-shutdown", shutdown),
@@ -37,7 +41,9 @@ fn pair(ip: IpAddr, options: &SocketOptions) -> Result<(Socket, Socket)> {
     let address = listener.local_addr()?;
     let client = Socket::connect(Some(SocketAddr::new(ip, 0)), address, 10_000, options)
         .map_err(NetError::to_error)?;
-    let server = listener.accept(10_000, options).map_err(NetError::to_error)?;
+    let server = listener
+        .accept(10_000, options)
+        .map_err(NetError::to_error)?;
     check!(server.peer_addr()? == client.local_addr()? && client.peer_addr()? == address);
     check!(server.is_established() && client.is_established());
     Ok((client, server))
@@ -106,7 +112,8 @@ fn ask(client: &Socket) -> Result<(), NetError> {
         client.send_slices(&[front, &[], back], true, &mut never)?;
         match round % 2 {
             0 => client.send_buf(&buf, false, &mut never)?,
-            // Its pages are written to again as soon as they are free: the network must have its own.
+            // Its pages are written to again as soon as they are free: the network must have its
+            // own.
             _ => client.send_buf_owned(buf, false, &mut never)?,
         }
         client.set_cork(false);
@@ -136,7 +143,9 @@ fn timeouts() -> Result {
     client.set_recv_timeout(30);
     let mut byte = [0u8; 2];
     check!(client.recv_some(&mut byte) == Err(NetError::Timeout { done: 0 }));
-    server.send_all(b"x", false, &mut never).map_err(NetError::to_error)?;
+    server
+        .send_all(b"x", false, &mut never)
+        .map_err(NetError::to_error)?;
     // Half of it came: the stalls are counted, then it is given up.
     let mut stalls = 0;
     let result = client.recv_exact(&mut byte, &mut |done| {

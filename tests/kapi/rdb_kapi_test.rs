@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Self-test of `rdb_kapi`: exercises every wrapper in a running kernel, without any `unsafe` of its own.
+//! Self-test of `rdb_kapi`: exercises every wrapper in a running kernel, without any `unsafe` of
+//! its own.
 //!
-//! Loading it runs the tests that need nobody else and logs one line for each, `ok NAME` or `not ok NAME`; then it leaves a
-//! passthrough disk `/dev/kapi0`, a netlink family and `/proc/rdb_kapi_test` for `run.sh` to play with.
+//! Loading it runs the tests that need nobody else and logs one line for each, `ok NAME` or `not ok
+//! NAME`; then it leaves a passthrough disk `/dev/kapi0`, a netlink family and
+//! `/proc/rdb_kapi_test` for `run.sh` to play with.
 
 #![deny(unsafe_code)]
 
@@ -32,6 +34,9 @@ const fn this_module() -> &'static ThisModule {
     &THIS_MODULE
 }
 
+/// Name and function.
+type Test = (&'static str, fn() -> Result);
+
 /// The value, or an error that says where it was not as expected.
 #[macro_export]
 macro_rules! check {
@@ -59,7 +64,10 @@ struct KapiTest {
 
 impl kernel::Module for KapiTest {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        for (name, test) in [sync::TESTS, block::TESTS, net::TESTS].iter().flat_map(|t| t.iter()) {
+        for (name, test) in [sync::TESTS, block::TESTS, net::TESTS]
+            .iter()
+            .flat_map(|t| t.iter())
+        {
             report(name, test());
         }
         let disk = disk::TestDisk::new();
