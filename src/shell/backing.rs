@@ -210,10 +210,10 @@ impl Backing {
             loop {
                 let copied = resource.inspect(|engine| {
                     let words = engine.bitmap_words(v)?;
-                    // The last piece may end before its chunk does.
+                    // The last piece may end before its chunk does; behind it there is an empty one.
                     let rest = words.get(first..).unwrap_or_default();
                     let piece = rest.get(..rest.len().min(CHUNK / 8))?;
-                    words_to_buf(piece, &mut buf).then_some(piece.len())
+                    (piece.is_empty() || words_to_buf(piece, &mut buf)).then_some(piece.len())
                 });
                 match copied {
                     // The disk was detached meanwhile.
