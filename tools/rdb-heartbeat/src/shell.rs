@@ -9,6 +9,7 @@ pub mod control;
 pub mod daemon;
 pub mod fence;
 pub mod generation;
+pub mod jobs;
 pub mod logging;
 pub mod media;
 pub mod mirror;

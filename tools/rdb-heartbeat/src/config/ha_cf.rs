@@ -137,21 +137,8 @@ impl Draft {
         };
         let joined = values.iter().map(|w| w.text).collect::<Vec<_>>().join(" ");
         self.parameters.insert(name.text.to_owned(), joined);
-        match class {
-            Class::Used => {}
-            Class::Ignored(why) => {
-                return p.note(name.place, format!("`{}` has no effect: {why}", name.text));
-            }
-            Class::Later(what) => {
-                if name.text == "watchdog" && std::mem::replace(&mut self.watchdog_seen, true) {
-                    p.error(name.place, "`watchdog` is there twice: expected only one");
-                }
-                let text = format!("`{}` is not supported in this version: {what}", name.text);
-                return p.warning(name.place, text);
-            }
-            Class::Refused(why) => {
-                return p.error(name.place, format!("`{}` is refused: {why}", name.text));
-            }
+        if class != Class::Used {
+            return self.unused(name, class, p);
         }
         match name.text {
             "node" => self.nodes(values, p),
@@ -194,6 +181,23 @@ impl Draft {
                     name.text, first.text
                 ),
             ),
+        }
+    }
+
+    /// A directive that has no effect here, or is refused.
+    fn unused(&mut self, name: &Word<'_>, class: Class, p: &mut Diagnostics) {
+        let name = (name.text, name.place);
+        match class {
+            Class::Used => {}
+            Class::Ignored(why) => p.note(name.1, format!("`{}` has no effect: {why}", name.0)),
+            Class::Later(what) => {
+                if name.0 == "watchdog" && std::mem::replace(&mut self.watchdog_seen, true) {
+                    p.error(name.1, "`watchdog` is there twice: expected only one");
+                }
+                let text = format!("`{}` is not supported in this version: {what}", name.0);
+                p.warning(name.1, text);
+            }
+            Class::Refused(why) => p.error(name.1, format!("`{}` is refused: {why}", name.0)),
         }
     }
 
@@ -320,6 +324,25 @@ impl Draft {
         }
     }
 
+    fn check_nodes(&self, own: &str, p: &mut Diagnostics) {
+        let whole = Place::default();
+        if self.nodes.is_empty() {
+            p.error(
+                whole,
+                "no `node` line: expected the names of the cluster's members",
+            );
+        } else if !self.nodes.iter().any(|n| n == own) {
+            let text = format!(
+                "this node `{own}` is not among the `node` lines ({})",
+                self.nodes.join(", ")
+            );
+            p.error(whole, text);
+        }
+        if self.nodes.len() > 100 {
+            p.error(whole, "more than 100 nodes");
+        }
+    }
+
     fn checked_time(&self, name: &str) -> Option<(Duration, Place)> {
         self.times.get(name).copied()
     }
@@ -355,21 +378,7 @@ impl Draft {
                 "initdead below 10 s: a peer that boots slowly counts as dead",
             );
         }
-        if self.nodes.is_empty() {
-            p.error(
-                whole,
-                "no `node` line: expected the names of the cluster's members",
-            );
-        } else if !self.nodes.iter().any(|n| n == own) {
-            let text = format!(
-                "this node `{own}` is not among the `node` lines ({})",
-                self.nodes.join(", ")
-            );
-            p.error(whole, text);
-        }
-        if self.nodes.len() > 100 {
-            p.error(whole, "more than 100 nodes");
-        }
+        self.check_nodes(own, p);
         if self.media.is_empty() {
             p.error(
                 whole,

@@ -3,6 +3,7 @@
 //! The daemon: queue, timer, effects.
 
 use super::control::{Answer, Question};
+use super::jobs::{Jobs, realtime};
 use super::media::Media;
 use super::process::spawn;
 use super::scripts::Scripts;
@@ -56,30 +57,6 @@ enum Event {
     Input(Input),
     Question(Question, Sender<Answer>),
     Signal(i32),
-}
-
-/// Starts a job in a new thread of normal priority: children inherit the priority of the thread
-/// that starts them, and that of the main thread is real-time.
-#[derive(Clone)]
-struct Jobs(Sender<Box<dyn FnOnce() + Send>>);
-
-impl Jobs {
-    fn new() -> std::io::Result<Self> {
-        let (sender, jobs) = std::sync::mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        spawn("jobs", move || {
-            for job in jobs {
-                if let Err(error) = spawn("job", job) {
-                    log::error!("no thread for a job: {error}");
-                }
-            }
-        })?;
-        Ok(Self(sender))
-    }
-
-    fn run(&self, job: impl FnOnce() + Send + 'static) {
-        // The receiver lives as long as the process.
-        let _ = self.0.send(Box::new(job));
-    }
 }
 
 struct Daemon {
@@ -516,21 +493,4 @@ fn signals(events: &SyncSender<Event>) -> std::io::Result<()> {
             }
         }
     })
-}
-
-/// Locked memory and real-time priority; without them heartbeats may come late under load.
-fn realtime() {
-    use nix::sys::mman::{MlockAllFlags, mlockall};
-    use thread_priority::{
-        RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-        set_thread_priority_and_policy, thread_native_id,
-    };
-    if let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) {
-        log::warn!("memory cannot be locked: {error}");
-    }
-    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
-    let lowest = ThreadPriority::try_from(1u8).unwrap_or(ThreadPriority::Min);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), lowest, policy) {
-        log::warn!("no real-time priority: {error}");
-    }
 }
