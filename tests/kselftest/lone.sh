@@ -38,12 +38,12 @@ counts() {
 
 down_while_open_is_refused() {
 	exec 9</dev/rdb0
-	said=0
-	refused '\(-12\)' adm r0 down r0 || said=1
-	refused '\(-12\)' adm r0 secondary r0 || said=1
-	refused 'in use' rmmod rdb || said=1
+	wrong=0
+	refused '\(-12\)' adm r0 down r0 || wrong=1
+	refused '\(-12\)' adm r0 secondary r0 || wrong=1
+	refused 'in use' rmmod rdb || wrong=1
 	exec 9<&-
-	[ "$said" -eq 0 ]
+	[ "$wrong" -eq 0 ]
 }
 
 makes_a_file_system() {

@@ -27,7 +27,7 @@ no_metadata() {
 
 too_small() {
 	resource r0 0 "$small" 7789 7790
-	refused 'small|too' adm r0 create-md --force r0
+	refused '32 sectors' adm r0 create-md --force r0
 }
 
 disk_in_use() {
@@ -45,7 +45,7 @@ mounted() {
 	resource r1 1 "$other" 7791 7792
 	refused "$other" adm r1 up r1 </dev/null
 	result=$?
-	umount "$work/mnt" && adm r1 down r1
+	umount "$work/mnt" && dd if=/dev/zero of="$other" bs=1M count=1 conv=fsync 2>/dev/null && adm r1 down r1
 	return "$result"
 }
 
