@@ -12,6 +12,9 @@ pub const META_INDEX_INTERNAL: i32 = -3;
 /// meta-index of flexible external metadata
 pub const META_INDEX_FLEXIBLE: i32 = -2;
 
+/// resync-after of a volume that waits for no other
+pub const RESYNC_AFTER_NONE: i32 = -1;
+
 enumeration! {
     /// Role of a node for a resource or volume.
     Role {

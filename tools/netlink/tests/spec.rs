@@ -59,10 +59,31 @@ struct Attribute {
 
 #[derive(Deserialize, Default)]
 struct Checks {
-    min: Option<i64>,
+    min: Option<Limit>,
     max: Option<i64>,
     #[serde(rename = "max-len")]
     max_len: Option<u16>,
+}
+
+/// A limit is a number from 0 up, or else the name of a constant: the schema of specifications allows no others.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Limit {
+    Number(i64),
+    Name(String),
+}
+
+impl Limit {
+    fn value(&self, spec: &Spec) -> i64 {
+        match self {
+            Limit::Number(number) => *number,
+            Limit::Name(name) => {
+                let definition = spec.definitions.iter().find(|known| known.name == *name);
+                let value = definition.and_then(|definition| definition.value);
+                value.unwrap_or_else(|| panic!("constant {name} is not defined"))
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -206,7 +227,7 @@ fn kind(spec: &Spec, attribute: &Attribute) -> String {
             .map(|name| enum_bounds(spec, name));
         let min = bounds
             .map(|both| both.0)
-            .or(attribute.checks.min)
+            .or(attribute.checks.min.as_ref().map(|min| min.value(spec)))
             .unwrap_or(low);
         let max = bounds.map(|both| both.1).or(attribute.checks.max);
         format!(
