@@ -53,25 +53,26 @@ impl Ground {
             let text = std::fs::read_to_string(current)?;
             Ok(folder.join(text.split_whitespace().next().unwrap_or_default()))
         };
-        let (image, modules, kind) = match self {
+        let (image, modules, build_name) = match self {
             Self::Qemu => {
-                let tree = folder.join(cache::stock_release()?);
-                (tree.join("vmlinuz"), tree.join("modules"), "stock")
+                let release = cache::stock_release()?;
+                let tree = folder.join(&release);
+                (tree.join("vmlinuz"), tree.join("modules"), release)
             }
             Self::Uml => {
                 let out = own("uml")?;
-                (out.join("linux"), out.join("modules"), "uml")
+                (out.join("linux"), out.join("modules"), name_of(&out))
             }
             Self::Debug => {
                 let out = own("debug")?;
-                (out.join("arch/x86/boot/bzImage"), out.join("modules"), "debug")
+                (out.join("arch/x86/boot/bzImage"), out.join("modules"), name_of(&out))
             }
         };
         let release = match self {
             Self::Qemu => cache::stock_release()?,
             Self::Uml | Self::Debug => only_release(&modules)?,
         };
-        Ok(Kernel { image: cache::existing(image, "kernel")?, modules, release, kind })
+        Ok(Kernel { image: cache::existing(image, "kernel")?, modules, release, build_name })
     }
 
     /// Name of the device that the first lower disk (`disk` 0) has in the guest.
@@ -128,6 +129,10 @@ impl Ground {
     }
 }
 
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn only_release(modules: &Path) -> Result<String> {
     let folder = modules.join("lib/modules");
     let mut names = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
@@ -144,7 +149,7 @@ pub struct Kernel {
     /// As `uname -r` says.
     pub release: String,
     /// Name of its products in the build folder.
-    kind: &'static str,
+    build_name: String,
 }
 
 impl Kernel {
@@ -154,13 +159,8 @@ impl Kernel {
     ///
     /// It was not built.
     pub fn module(&self) -> Result<PathBuf> {
-        let build = cache::build();
-        let by_kind = build.join(self.kind).join("rdb.ko");
-        let by_release = build.join(&self.release).join("rdb.ko");
-        if by_release.exists() {
-            return Ok(by_release);
-        }
-        cache::existing(by_kind, "module built for this kernel")
+        let path = cache::build().join(&self.build_name).join("rdb.ko");
+        cache::existing(path, "module built for this kernel")
     }
 }
 

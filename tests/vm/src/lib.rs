@@ -25,6 +25,8 @@ mod link;
 mod node;
 pub mod protocol;
 mod qmp;
+pub mod rdb;
+pub mod stamp;
 
 pub use agent::{Background, Output};
 pub use bed::{Builder, NODES, Testbed};
