@@ -33,3 +33,12 @@ include!(concat!(env!("RDB_OBJ"), "/rdb_bindings_generated.rs"));
 #[cfg(rdb_own_genl)]
 // SAFETY: A bit field unit is nothing but its storage, and zeroes are a value of that.
 unsafe impl<S: Zeroable> Zeroable for __BindgenBitfieldUnit<S> {}
+
+/// What a policy says beyond type and length. Only the members that we use; all are no larger than a pointer.
+#[cfg(rdb_own_genl)]
+#[repr(C)]
+#[derive(Copy, Clone, MaybeZeroable)]
+pub(crate) union nla_policy__bindgen_ty_1 {
+    pub(crate) range: *const netlink_range_validation,
+    pub(crate) range_signed: *const netlink_range_validation_signed,
+}

@@ -172,6 +172,17 @@ impl Bio {
         }
     }
 
+    /// Another share of the request: as long as it exists, whoever submitted the request does not
+    /// learn of its end, and its memory stays valid. Any context; allocates nothing.
+    pub fn hold(&self) -> BioHold {
+        // SAFETY: By the type invariant. The share taken here is given back when the hold is dropped.
+        unsafe { bindings::bio_inc_remaining(self.raw.as_ptr()) };
+        BioHold(ManuallyDrop::new(Bio {
+            raw: self.raw,
+            started: self.started,
+        }))
+    }
+
     /// Pass the request on to the lower device, at the same place, and have `done` called when that
     /// has ended.
     ///
@@ -329,6 +340,33 @@ impl Drop for PreparedClone<'_> {
                 bindings::bio_endio(self.parent.as_ptr());
             }
         }
+    }
+}
+
+/// A share of a request, from [`Bio::hold`]: for those who read its data or pass it on while
+/// somebody else may complete it.
+///
+/// Dropping it is possible in any context; if the request was completed meanwhile, it ends then.
+///
+/// # Invariants
+///
+/// The bio in it has a share (`bio_inc_remaining`) that belongs to this value. It may be completed,
+/// but has not ended. It is never dropped as a `Bio`.
+pub struct BioHold(ManuallyDrop<Bio>);
+
+impl core::ops::Deref for BioHold {
+    type Target = Bio;
+
+    fn deref(&self) -> &Bio {
+        &self.0
+    }
+}
+
+impl Drop for BioHold {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the share is ours to give back, and this is the last use of
+        // the bio.
+        unsafe { bindings::bio_endio(self.0.as_ptr()) };
     }
 }
 

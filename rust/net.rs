@@ -28,21 +28,26 @@ pub enum NetError {
     Failed(Error),
 }
 
+/// An errno that the kernel crate of 7.2 has no name for.
+fn code(errno: u32) -> Error {
+    Error::from_errno(-(errno as c_int))
+}
+
 impl NetError {
     /// The errno for it.
     pub fn to_error(self) -> Error {
         match self {
             NetError::Timeout { .. } => ETIMEDOUT,
-            NetError::Closed { .. } => ECONNRESET,
+            NetError::Closed { .. } => code(bindings::ECONNRESET),
             NetError::Failed(e) => e,
         }
     }
 
     /// From an errno of a call which had moved `done` bytes.
     pub(crate) fn new(e: Error, done: usize) -> Self {
-        if e == EAGAIN || e == EINPROGRESS {
+        if e == EAGAIN || e == code(bindings::EINPROGRESS) {
             NetError::Timeout { done }
-        } else if e == EPIPE || e == ESHUTDOWN {
+        } else if e == EPIPE || e == code(bindings::ESHUTDOWN) {
             NetError::Closed { done }
         } else {
             NetError::Failed(e)
