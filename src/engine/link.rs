@@ -114,7 +114,6 @@ pub(crate) struct Link {
     ping_sent: Millis,
     /// The peer asked to disconnect and was answered yes.
     pub(crate) tearing_down: bool,
-    pub(crate) peer_discards: bool,
     pub(crate) peer_tentative: bool,
 }
 
@@ -135,7 +134,6 @@ impl Default for Link {
             pings_answered: 0,
             ping_sent: 0,
             tearing_down: false,
-            peer_discards: false,
             peer_tentative: false,
         }
     }
@@ -280,7 +278,6 @@ impl<M: Memory> Resource<M> {
             return self.drop_link(fx);
         }
         self.link.introduced = true;
-        self.link.peer_discards = discards;
         self.link.peer_tentative = peer.flags.contains(ConnectFlags::DRY_RUN);
     }
 
