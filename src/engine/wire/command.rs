@@ -125,8 +125,14 @@ impl Command {
                 Err(self.bad_length(length, Expected::Between(u64::from(low), u64::from(high))))
             }
             Body::Sizes => exactly(super::layout::sizes_len(agreed)),
+            // An empty digest would equal another empty one: without an algorithm nothing is
+            // accepted.
+            Body::AuthResponse if agreed.auth_digest_len == 0 => Err(self.no_algorithm(length)),
             Body::AuthResponse => exactly(u32::from(agreed.auth_digest_len)),
             Body::BlockData(fixed) => self.split_block_data(length, fixed, agreed),
+            Body::VerifyDigest(_) if agreed.verify_digest_len == 0 => {
+                Err(self.no_algorithm(length))
+            }
             Body::VerifyDigest(fixed) => {
                 exactly(fixed.saturating_add(u32::from(agreed.verify_digest_len)))
             }
@@ -164,6 +170,13 @@ impl Command {
                 Err(self.bad_length(length, Expected::Between(low, high)))
             }
         }
+    }
+
+    const fn no_algorithm(self, length: u32) -> WireError {
+        self.bad_length(
+            length,
+            Expected::Text("no such packet: no algorithm is agreed"),
+        )
     }
 
     const fn bad_length(self, length: u32, expected: Expected) -> WireError {

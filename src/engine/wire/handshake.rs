@@ -138,11 +138,12 @@ pub struct Agreed {
     pub version: u32,
     /// Optional parts that both nodes know.
     pub features: Features,
-    /// Bytes of the authentication digest; 0 if no authentication is configured.
+    /// Bytes of the authentication digest; 0 if no authentication is configured, then no
+    /// response is accepted.
     pub auth_digest_len: u8,
     /// Bytes of the data-integrity digest in force; 0 for none.
     pub integrity_digest_len: u8,
-    /// Bytes of a digest of the verify algorithm; 0 for none, then verify packets are refused.
+    /// Bytes of a digest of the verify algorithm; 0 for none, then `P_OV_REPLY` is refused.
     pub verify_digest_len: u8,
     /// Bytes of a digest of the checksum algorithm of resync; 0 for none, then any digest is
     /// accepted, because it will not be looked at.

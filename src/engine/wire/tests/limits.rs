@@ -92,7 +92,9 @@ fn lengths_of_variable_packets() {
         (64..=128).collect::<Vec<_>>()
     );
     assert_eq!(accepted(Command::AuthResponse, &WITH_DIGESTS), [20]);
+    assert_eq!(accepted(Command::AuthResponse, &AGREED), []);
     assert_eq!(accepted(Command::OvReply, &WITH_DIGESTS), [40]);
+    assert_eq!(accepted(Command::OvReply, &AGREED), []);
     assert_eq!(accepted(Command::CsumRsRequest, &WITH_DIGESTS), [56]);
     assert_eq!(
         accepted(Command::CsumRsRequest, &AGREED),
