@@ -4,6 +4,9 @@
 //!
 //! Start with [`resource`]: what a resource is, its threads and its locks.
 
+// A refusal carries its text in itself: it must not need memory, and refusals are rare.
+#![allow(clippy::result_large_err)]
+
 mod backing;
 mod bell;
 pub(crate) mod control;
