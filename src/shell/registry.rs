@@ -98,7 +98,7 @@ pub(crate) fn next_resource(after: Option<&str>) -> Option<Arc<Resource>> {
     lists
         .resources
         .iter()
-        .find(|resource| after.map_or(true, |after| resource.name() > after))
+        .find(|resource| after.is_none_or(|after| resource.name() > after))
         .cloned()
 }
 
