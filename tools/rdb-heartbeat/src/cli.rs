@@ -136,7 +136,8 @@ struct Move {
     #[arg(long, value_name = "KEY", conflicts_with = "set")]
     group: Option<String>,
     /// Wait until the groups run on the other node (standby) or here (takeover)
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3600")]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+          default_missing_value = "3600")]
     wait: Option<u64>,
 }
 

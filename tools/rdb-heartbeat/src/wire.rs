@@ -288,42 +288,46 @@ impl Draft {
                 }
                 _ => Err("reply 0|1"),
             },
-            ["heard", node, generation, sequence] => {
-                let heard = || {
-                    let (generation, sequence) = (hex(generation)?, hex(sequence)?);
-                    Some(Heard {
-                        node: name(node)?,
-                        generation,
-                        sequence,
-                    })
-                };
-                self.heard.push(heard().ok_or("heard NODE GEN SEQ")?);
-                Ok(())
-            }
-            ["group", key, state, flags] => {
-                let state = GroupState::NAMES
-                    .iter()
-                    .find(|(_, n)| *n == state)
-                    .map(|(s, _)| *s);
-                let known = self.groups.iter().any(|g| g.key == key);
-                match (state, read_letters(flags), known || key.is_empty()) {
-                    (Some(state), Some(flags), false) => {
-                        self.groups.push(GroupReport {
-                            key: key.to_owned(),
-                            state,
-                            flags,
-                        });
-                        Ok(())
-                    }
-                    _ => Err("group KEY STATE FLAGS, each key once"),
-                }
-            }
+            ["heard", node, generation, sequence] => self.heard(node, generation, sequence),
+            ["group", key, state, flags] => self.group(key, state, flags),
             [
                 "src" | "gen" | "seq" | "st" | "dt" | "res" | "reply" | "heard" | "group",
                 ..,
             ] => Err("NAME VALUE with the right number of values"),
             [_, _, ..] => Ok(()),
             _ => Err("NAME VALUE"),
+        }
+    }
+
+    fn heard(&mut self, node: &str, generation: &str, sequence: &str) -> Result<(), &'static str> {
+        let heard = || {
+            let (generation, sequence) = (hex(generation)?, hex(sequence)?);
+            Some(Heard {
+                node: name(node)?,
+                generation,
+                sequence,
+            })
+        };
+        self.heard.push(heard().ok_or("heard NODE GEN SEQ")?);
+        Ok(())
+    }
+
+    fn group(&mut self, key: &str, state: &str, flags: &str) -> Result<(), &'static str> {
+        let state = GroupState::NAMES
+            .iter()
+            .find(|(_, n)| *n == state)
+            .map(|(s, _)| *s);
+        let known = self.groups.iter().any(|g| g.key == key);
+        match (state, read_letters(flags), known || key.is_empty()) {
+            (Some(state), Some(flags), false) => {
+                self.groups.push(GroupReport {
+                    key: key.to_owned(),
+                    state,
+                    flags,
+                });
+                Ok(())
+            }
+            _ => Err("group KEY STATE FLAGS, each key once"),
         }
     }
 

@@ -421,3 +421,28 @@ fn a_missing_file_is_named() {
             .any(|p| p.to_string().contains("authkeys: error: cannot be read"))
     );
 }
+
+#[test]
+fn the_samples_are_good() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let target = tempfile::tempdir().unwrap();
+    for name in ["ha.cf", "haresources", "authkeys"] {
+        let text = std::fs::read_to_string(samples.join(name)).unwrap();
+        // With what is only an example switched on, too.
+        for text in [
+            text.clone(),
+            text.replace("\n#hauptserver", "\nhauptserver")
+                .replace("\n#\t", "\n\t"),
+        ] {
+            std::fs::write(target.path().join(name), text).unwrap();
+        }
+        let mode = PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(target.path().join(name), mode).unwrap();
+    }
+    for own in ["hauptserver", "ausfallserver"] {
+        let (config, problems) = rdb_heartbeat::config::load(target.path(), own);
+        let config = config.unwrap_or_else(|| panic!("{problems:?}"));
+        assert_eq!(config.groups.len(), 1);
+        assert_eq!(config.groups[0].resources.len(), 2);
+    }
+}
