@@ -36,8 +36,12 @@ pub mod slots;
 pub mod split_brain;
 pub mod volume;
 
+mod agreement;
+mod bitmap_exchange;
+mod completion;
 mod handshake;
 mod metadata;
 mod packets;
+mod peer_write;
 mod resync;
 mod state;

@@ -308,7 +308,7 @@ impl<M: Memory> Resource<M> {
         Some(slot)
     }
 
-    fn submit_local(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+    pub(crate) fn submit_local(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
         let Some(request) = self.app.get_mut(slot) else {
             return;
         };
@@ -325,7 +325,7 @@ impl<M: Memory> Resource<M> {
         fx.act(Act::SubmitApp { slot, volume: v });
     }
 
-    fn read_from_peer(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+    pub(crate) fn read_from_peer(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
         let token = self.app.token(slot);
         let Some(request) = self.app.get_mut(slot) else {
             return;
@@ -428,206 +428,6 @@ impl<M: Memory> Resource<M> {
                 Payload::None,
                 fx,
             );
-        }
-    }
-
-    /// The local TCP stack has the data of a write (protocol A).
-    pub fn app_sent(&mut self, now: Millis, slot: AppSlot, fx: &mut dyn Effects) {
-        self.now = now;
-        self.remote_done(slot, true, fx);
-    }
-
-    /// The lower disk has finished with a request.
-    pub fn app_local_done(&mut self, now: Millis, slot: AppSlot, ok: bool, fx: &mut dyn Effects) {
-        self.now = now;
-        let Some(request) = self.app.get_mut(slot) else {
-            return;
-        };
-        if request.local != Part::Pending {
-            return;
-        }
-        request.local = if ok { Part::Ok } else { Part::Failed };
-        let (v, op, range) = (request.volume, request.io.op, request.io.range);
-        if let Some(volume) = self.vol_mut(v) {
-            volume.local_io = volume.local_io.saturating_sub(1);
-            volume.counters.local_pending = volume.counters.local_pending.saturating_sub(1);
-        }
-        // Discards and zeroes may be refused by a disk without harm to the data.
-        if !ok && matches!(op, AppOp::Read | AppOp::Write | AppOp::Flush) {
-            if op != AppOp::Flush {
-                self.vol_mut(v).map(|volume| volume.mark(&range));
-            }
-            self.disk_failed(v, "an I/O error on the lower disk", fx);
-        }
-        let reachable = self.vol(v).is_some_and(|volume| {
-            volume.state.conn >= ConnState::Connected && volume.state.pdsk == DiskState::UpToDate
-        });
-        if !ok && op == AppOp::Read && reachable && !self.link.is_closing() {
-            self.read_from_peer(slot, fx);
-        }
-        self.settle(slot, fx);
-        self.resume_held(v, fx);
-        self.disk_operation_ended(v, fx);
-    }
-
-    /// The remote part of a request is finished.
-    pub(crate) fn remote_done(&mut self, slot: AppSlot, ok: bool, fx: &mut dyn Effects) {
-        let Some(request) = self.app.get_mut(slot) else {
-            return;
-        };
-        if request.remote != Part::Pending {
-            return;
-        }
-        request.remote = if ok { Part::Ok } else { Part::Failed };
-        let (v, range, write) = (request.volume, request.io.range, request.is_write());
-        let flush = request.io.op == AppOp::Flush;
-        if let Some(volume) = self.vol_mut(v) {
-            if !flush {
-                volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
-            }
-            if write && !ok {
-                volume.mark(&range);
-            }
-        }
-        self.settle(slot, fx);
-    }
-
-    /// Completes a request whose parts are finished, and frees its slot when nothing needs it any more.
-    pub(crate) fn settle(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
-        let Some(request) = self.app.get(slot) else {
-            return;
-        };
-        let (v, io, done) = (request.volume, request.io, request.done);
-        let (local, remote) = (request.local, request.remote);
-        let write = request.is_write();
-        let (epoch, in_sync) = (request.epoch, request.in_sync);
-        if local == Part::Pending || remote == Part::Pending {
-            return;
-        }
-        // Whether a lost connection may be survived depends on what is in the superblock.
-        if !done && write && self.vol(v).is_some_and(Volume::waits_for_metadata) {
-            return;
-        }
-        if !done {
-            if write && in_sync && local == Part::Ok {
-                self.vol_mut(v).map(|volume| volume.unmark(&io.range));
-            }
-            if write && local == Part::Failed {
-                self.vol_mut(v).map(|volume| volume.mark(&io.range));
-            }
-            let ok = match io.op {
-                AppOp::Flush => local != Part::Failed || remote == Part::Ok,
-                _ => local == Part::Ok || remote == Part::Ok,
-            };
-            let outcome = match (ok, io.op) {
-                (true, _) => Outcome::Ok,
-                (false, AppOp::Discard | AppOp::Zeroes { .. }) => Outcome::Unsupported,
-                (false, _) => Outcome::Error,
-            };
-            if let Some(request) = self.app.get_mut(slot) {
-                request.done = true;
-            }
-            if let Some(volume) = self.vol_mut(v) {
-                volume.counters.app_pending = volume.counters.app_pending.saturating_sub(1);
-            }
-            fx.act(Act::CompleteApp { slot, outcome });
-            // What the application does next may depend on this write.
-            if write && epoch == Some(self.sending.current) {
-                self.close_epoch(fx);
-            }
-            fx.act(Act::Wake);
-        }
-        let remembered = self
-            .app
-            .get(slot)
-            .is_some_and(|request| write && request.epoch.is_some());
-        if !remembered {
-            self.app.remove(slot);
-            self.idle_check(fx);
-        }
-    }
-
-    /// The peer has completed all writes of an epoch.
-    pub(crate) fn epoch_done(&mut self, number: u32, fx: &mut dyn Effects) {
-        let mut at = self.app.first();
-        while let Some(slot) = at {
-            at = self.app.after(slot);
-            let Some(request) = self.app.get_mut(slot) else {
-                continue;
-            };
-            let Some(epoch) = request.epoch else { continue };
-            // Epochs are acknowledged in order; a flush waits for all that were closed before it.
-            if (number.wrapping_sub(epoch) as i32) < 0 {
-                continue;
-            }
-            request.epoch = None;
-            match request.io.op {
-                AppOp::Flush => self.remote_done(slot, true, fx),
-                _ => self.settle(slot, fx),
-            }
-        }
-        fx.act(Act::Wake);
-    }
-
-    /// Settles every request after something that held them back is over.
-    pub(crate) fn settle_all(&mut self, fx: &mut dyn Effects) {
-        let mut at = self.app.first();
-        while let Some(slot) = at {
-            at = self.app.after(slot);
-            self.settle(slot, fx);
-        }
-    }
-
-    /// Ends the remote part of every request: the connection is gone. Blocks of writes whose fate at the peer is unknown are
-    /// marked.
-    pub(crate) fn forget_remote_parts(&mut self, fx: &mut dyn Effects) {
-        let mut at = self.app.first();
-        while let Some(slot) = at {
-            at = self.app.after(slot);
-            let Some(request) = self.app.get_mut(slot) else {
-                continue;
-            };
-            let (v, io) = (request.volume, request.io);
-            let was_sent = request.epoch.take().is_some();
-            // Said of a disk that may have lost it since: the mark below must stay.
-            request.in_sync = false;
-            let pending = request.remote == Part::Pending;
-            let write = request.is_write();
-            if write && (was_sent || pending) {
-                self.vol_mut(v).map(|volume| volume.mark(&io.range));
-            }
-            if pending && io.op == AppOp::Read {
-                self.reread_locally(slot, v, fx);
-            } else if pending {
-                // A flush has nothing to wait for any more: the local disk is what counts now.
-                self.remote_done(slot, io.op == AppOp::Flush, fx);
-            }
-            self.settle(slot, fx);
-        }
-    }
-
-    fn reread_locally(&mut self, slot: AppSlot, v: VolumeIndex, fx: &mut dyn Effects) {
-        let usable = self
-            .vol(v)
-            .is_some_and(|volume| volume.state.disk == DiskState::UpToDate);
-        let untried = self
-            .app
-            .get(slot)
-            .is_some_and(|request| request.local == Part::None);
-        self.remote_done_quietly(slot);
-        if usable && untried {
-            self.submit_local(slot, fx);
-        }
-    }
-
-    fn remote_done_quietly(&mut self, slot: AppSlot) {
-        let Some(request) = self.app.get_mut(slot) else {
-            return;
-        };
-        request.remote = Part::Failed;
-        let v = request.volume;
-        if let Some(volume) = self.vol_mut(v) {
-            volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
         }
     }
 }
