@@ -4,6 +4,7 @@
 //! [`transfer`](crate::transfer).
 
 use crate::bindings;
+use crate::errno::{ECONNRESET, EINPROGRESS, ESHUTDOWN};
 use core::ptr::NonNull;
 use kernel::error::to_result;
 use kernel::prelude::*;
@@ -28,26 +29,21 @@ pub enum NetError {
     Failed(Error),
 }
 
-/// An errno that the kernel crate of 7.2 has no name for.
-fn code(errno: u32) -> Error {
-    Error::from_errno(-(errno as c_int))
-}
-
 impl NetError {
     /// The errno for it.
     pub fn to_error(self) -> Error {
         match self {
             NetError::Timeout { .. } => ETIMEDOUT,
-            NetError::Closed { .. } => code(bindings::ECONNRESET),
+            NetError::Closed { .. } => ECONNRESET.into(),
             NetError::Failed(e) => e,
         }
     }
 
     /// From an errno of a call which had moved `done` bytes.
     pub(crate) fn new(e: Error, done: usize) -> Self {
-        if e == EAGAIN || e == code(bindings::EINPROGRESS) {
+        if e == EAGAIN || e == EINPROGRESS {
             NetError::Timeout { done }
-        } else if e == EPIPE || e == code(bindings::ESHUTDOWN) {
+        } else if e == EPIPE || e == ESHUTDOWN {
             NetError::Closed { done }
         } else {
             NetError::Failed(e)

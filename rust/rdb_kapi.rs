@@ -21,6 +21,7 @@ pub mod bio;
 pub mod buf;
 pub mod crypto;
 pub mod disk;
+pub mod errno;
 pub mod genl;
 pub mod global;
 pub mod inflight;
