@@ -79,23 +79,24 @@ impl Bio {
         Bio { raw, started }
     }
 
-    fn bio(&self) -> &bindings::bio {
-        // SAFETY: By the type invariant. What others may change meanwhile are its atomic counters,
-        // which are not read.
-        unsafe { self.raw.as_ref() }
-    }
-
     pub(crate) fn as_ptr(&self) -> *mut bindings::bio {
         self.raw.as_ptr()
     }
 
+    // Members are read one by one: `complete` may write another one meanwhile, if there is a hold.
+
+    fn opf(&self) -> bindings::blk_opf_t {
+        // SAFETY: By the type invariant; nobody writes to this member as long as the bio is ours.
+        unsafe { (*self.as_ptr()).bi_opf }
+    }
+
     fn has(&self, flag: bindings::blk_opf_t) -> bool {
-        self.bio().bi_opf & flag != 0
+        self.opf() & flag != 0
     }
 
     /// What is asked for. Any context, as all the following that only look.
     pub fn op(&self) -> Op {
-        let op = self.bio().bi_opf & bindings::REQ_OP_MASK;
+        let op = self.opf() & bindings::REQ_OP_MASK;
         match op {
             bindings::req_op_REQ_OP_READ => Op::Read,
             bindings::req_op_REQ_OP_WRITE if self.is_empty() => Op::Flush,
@@ -110,12 +111,14 @@ impl Bio {
 
     /// First sector (512 bytes each) on the disk.
     pub fn sector(&self) -> u64 {
-        self.bio().bi_iter.bi_sector
+        // SAFETY: As in `opf`.
+        unsafe { (*self.as_ptr()).bi_iter.bi_sector }
     }
 
     /// Length in bytes, also of requests without data; 0 for [`Op::Flush`].
     pub fn len(&self) -> u32 {
-        self.bio().bi_iter.bi_size
+        // SAFETY: As in `opf`.
+        unsafe { (*self.as_ptr()).bi_iter.bi_size }
     }
 
     /// Whether the length is 0.

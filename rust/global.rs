@@ -43,7 +43,9 @@ impl<T: Send + Sync + 'static> Global<T> {
     /// Refers to nothing yet.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        Self { object: UnsafeCell::new(None) }
+        Self {
+            object: UnsafeCell::new(None),
+        }
     }
 
     /// Makes it refer to `object`. May sleep.

@@ -7,6 +7,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_kapi::bdev::{Holder, LowerDevice, OpenError};
 use rdb_kapi::buf::{BufPool, IoBuf, PageBuf};
+use rdb_kapi::errno::EOPNOTSUPP;
 use rdb_kapi::lower::{BufOp, IoFlags, LowerDone};
 use rdb_kapi::queue::CompletionQueue;
 use rdb_kapi::status::Status;
@@ -275,7 +276,7 @@ fn range_io() -> Result {
     let (_, status, _) = done.wait()?;
     let can = lower.max_discard_sectors() > 0;
     check!(status == if can { Status::OK } else { Status::NOTSUPP });
-    check!(lower.discard(0, 128) == if can { Ok(()) } else { Err(EOPNOTSUPP) });
+    check!(lower.discard(0, 128) == if can { Ok(()) } else { Err(EOPNOTSUPP.into()) });
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_kapi::buf::BufPool;
 use rdb_kapi::crypto::crc32c;
+use rdb_kapi::errno::{EADDRNOTAVAIL, EAFNOSUPPORT, EBADMSG, ECONNREFUSED, EPROTO};
 use rdb_kapi::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, NetError, Peek, Socket, SocketAddr, SocketOptions,
 };
@@ -87,7 +88,7 @@ fn serve(server: &Socket) -> Result<(), NetError> {
     }
     match server.recv_some(&mut [0u8; 1]) {
         Err(NetError::Closed { .. }) => Ok(()),
-        _ => Err(NetError::Failed(EPROTO)),
+        _ => Err(NetError::Failed(EPROTO.into())),
     }
 }
 
@@ -123,7 +124,7 @@ fn ask(client: &Socket) -> Result<(), NetError> {
         let mut answer = [0u8; 4];
         client.recv_exact(&mut answer, &mut never)?;
         if u32::from_be_bytes(answer) != crc {
-            return Err(NetError::Failed(EBADMSG));
+            return Err(NetError::Failed(EBADMSG.into()));
         }
     }
     Ok(())
@@ -224,8 +225,8 @@ fn refused() -> Result {
     let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let address = Socket::listen(any, 4, &options)?.local_addr()?;
     let result = Socket::connect(None, address, 5_000, &options);
-    check!(result.err() == Some(NetError::Failed(ECONNREFUSED)));
+    check!(result.err() == Some(NetError::Failed(ECONNREFUSED.into())));
     let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 9);
-    check!(Socket::listen(nowhere, 1, &options).err() == Some(EADDRNOTAVAIL));
+    check!(Socket::listen(nowhere, 1, &options).err() == Some(EADDRNOTAVAIL.into()));
     Ok(())
 }
