@@ -11,6 +11,7 @@ use rdb_engine::request::{AppIo, AppOp, Submit};
 use rdb_engine::wire::{MAX_REQUEST_BYTES, MAX_TRIM_BYTES};
 use rdb_kapi::bio::{Bio, Op};
 use rdb_kapi::disk::{BioDriver, Disk, DiskOps, Major};
+use rdb_kapi::errno;
 use rdb_kapi::limits::Limits;
 use rdb_kapi::status::Status;
 
@@ -165,7 +166,7 @@ fn refused(refusal: &rdb_engine::admin::OpenRefusal) -> Error {
     use rdb_engine::admin::OpenRefusal;
     match refusal {
         OpenRefusal::ReadOnly => EROFS,
-        OpenRefusal::NoMedium => EMEDIUMTYPE,
+        OpenRefusal::NoMedium => errno::error(errno::EMEDIUMTYPE),
         OpenRefusal::NoDevice => ENODEV,
     }
 }

@@ -13,6 +13,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Release};
 use kernel::sync::{new_mutex, Arc, Mutex};
 use rdb_engine::link::{LinkFailure, NetOptions};
+use rdb_kapi::errno;
 use rdb_kapi::net::{NetError, Socket, SocketAddr, SocketOptions};
 use rdb_kapi::new_wait_queue;
 use rdb_kapi::thread::KThread;
@@ -165,7 +166,7 @@ impl Stop {
 pub(crate) fn open(resource: &Arc<Resource>, pause_ms: u32) {
     close_session(resource);
     let started = || -> Result<Session> {
-        let config = resource.link_config().ok_or(ENOTCONN)?;
+        let config = resource.link_config().ok_or_else(|| errno::error(errno::ENOTCONN))?;
         let stop = Stop::new(resource.signals.clone())?;
         let (own, told) = (resource.clone(), stop.clone());
         let thread = KThread::spawn(c"rdb_recv", worker::options(), move |_| {

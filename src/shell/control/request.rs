@@ -9,6 +9,7 @@ use kernel::sync::Arc;
 use rdb_engine::effects::VolumeIndex;
 use rdb_engine::netlink::{attr, attribute, Kind, Operation, ATTRS};
 use rdb_engine::options::{Form, OPTIONS};
+use rdb_kapi::errno;
 use rdb_kapi::genl::Request;
 
 use crate::shell::failure::Failure;
@@ -190,7 +191,7 @@ fn errno(code: i32) -> Error {
         124 | 125 | 161 => EEXIST,
         104 | 105 | 107 | 108 => ENODEV,
         118 => EIO,
-        119 => ENODATA,
+        119 => errno::error(errno::ENODATA),
         122 | 140 => ENOMEM,
         129 => EINTR,
         152 => EPERM,
