@@ -11,10 +11,11 @@ use rdb_config::{Config, Places};
 use rdb_netlink::{attr, cmd};
 
 use crate::adjust;
-use crate::cli::{Cli, Colour, Command, General, Names, usual_order};
+use crate::cli::{Cli, Colour, Command, General, Names};
 use crate::events::{self, How};
 use crate::failure::{Failure, Outcome, exit};
 use crate::handler::is_handler;
+use crate::order::usual_order;
 use crate::session::Session;
 use crate::show::{self, State};
 use crate::status::{self, Look};

@@ -18,6 +18,7 @@ pub mod failure;
 pub mod handler;
 pub mod meta;
 pub mod metacmd;
+pub mod order;
 pub mod plain;
 pub mod select;
 pub mod session;
