@@ -75,6 +75,8 @@ pub struct Engine {
     /// A takeover after a death whose end is to be logged.
     taking_over_from: Option<String>,
     bad_senders: BTreeMap<String, Duration>,
+    /// Number of the last attempt to fence.
+    fence_attempt: u64,
     effects: Vec<Effect>,
     /// Time of the last input.
     now: Duration,
@@ -116,6 +118,7 @@ impl Engine {
             exited: false,
             taking_over_from: None,
             bad_senders: BTreeMap::new(),
+            fence_attempt: 0,
             effects: Vec::new(),
             now,
             settings,
@@ -137,7 +140,11 @@ impl Engine {
             Input::Probed { group, running } => self.probed(group, &running),
             Input::ResourceDone { group, outcome } => self.resource_done(now, group, outcome),
             Input::Readiness { group, ready } => self.readiness(now, group, ready),
-            Input::Fenced { node, result } => self.fenced(now, &node, result),
+            Input::Fenced {
+                node,
+                attempt,
+                result,
+            } => self.fenced(now, &node, attempt, result),
             Input::Request { id, request } => self.request(now, id, request),
             Input::Terminate => self.terminate(),
             Input::Reconfigure(settings) => self.reconfigure(settings),

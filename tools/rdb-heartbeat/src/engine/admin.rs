@@ -174,7 +174,7 @@ impl Engine {
                 known.join(", ")
             ));
         };
-        let waits = matches!(self.peers[at].fence, Fence::Due(_) | Fence::Running);
+        let waits = matches!(self.peers[at].fence, Fence::Due(_) | Fence::Running(_));
         if self.peers[at].liveness != Liveness::Dead || !waits {
             return Err(format!("node {node} does not wait to be reset"));
         }

@@ -146,23 +146,32 @@ impl Engine {
             };
             let taking_part = self.status == NodeStatus::Active;
             if self.peers[at].liveness == Liveness::Dead && now >= due && taking_part {
-                self.peers[at].fence = Fence::Running;
+                self.fence_attempt += 1;
+                let attempt = self.fence_attempt;
+                self.peers[at].fence = Fence::Running(attempt);
                 let node = self.peers[at].name.clone();
                 let text = format!(
                     "Resetting node {node} with the STONITH device before its \
                      resources are taken"
                 );
                 self.log(Level::Warn, text);
-                self.effects.push(Effect::Fence { node });
+                self.effects.push(Effect::Fence { node, attempt });
             }
         }
     }
 
-    pub(super) fn fenced(&mut self, now: Duration, node: &str, result: Result<(), String>) {
+    pub(super) fn fenced(
+        &mut self,
+        now: Duration,
+        node: &str,
+        attempt: u64,
+        result: Result<(), String>,
+    ) {
         let Some(at) = self.peers.iter().position(|p| p.name == node) else {
             return;
         };
-        if self.peers[at].fence != Fence::Running {
+        // The answer to an attempt before the node came back says nothing of its death now.
+        if self.peers[at].fence != Fence::Running(attempt) {
             return;
         }
         match result {

@@ -25,8 +25,8 @@ pub enum Fence {
     NotNeeded,
     /// To be tried at this time.
     Due(Duration),
-    /// The device works on it.
-    Running,
+    /// The device works on it, in the attempt with this number.
+    Running(u64),
     /// The node is off.
     Done,
 }

@@ -169,7 +169,7 @@ impl Engine {
     }
 
     fn waits_for_fencing(&self) -> Option<String> {
-        let waits = |p: &&Peer| matches!(p.fence, Fence::Due(_) | Fence::Running);
+        let waits = |p: &&Peer| matches!(p.fence, Fence::Due(_) | Fence::Running(_));
         let peer = self.peers.iter().find(waits)?;
         Some(format!("node {} must be reset first", peer.name))
     }
@@ -185,7 +185,7 @@ fn peer_report(peer: &Peer, now: Duration) -> PeerReport {
         fencing: match peer.fence {
             Fence::NotNeeded => "not-needed",
             Fence::Due(_) => "due",
-            Fence::Running => "running",
+            Fence::Running(_) => "running",
             Fence::Done => "done",
         }
         .into(),

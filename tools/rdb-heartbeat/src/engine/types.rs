@@ -150,6 +150,8 @@ pub enum Input {
     Fenced {
         /// The node that was to be fenced.
         node: String,
+        /// From [`Effect::Fence`].
+        attempt: u64,
         /// The text says why it failed.
         result: Result<(), String>,
     },
@@ -209,6 +211,8 @@ pub enum Effect {
     Fence {
         /// The node.
         node: String,
+        /// Number of this attempt.
+        attempt: u64,
     },
     /// Answer an operator.
     Reply {

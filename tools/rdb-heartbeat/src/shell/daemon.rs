@@ -294,14 +294,18 @@ impl Daemon {
                     ready: mirror::ready(&settings),
                 });
             }
-            Effect::Fence { node } => {
+            Effect::Fence { node, attempt } => {
                 let Some(device) = self.config.ha_cf.fencing.clone() else {
                     return;
                 };
                 let events = self.events.clone();
                 self.jobs.run(move || {
                     if let Some(result) = fence::reset(&device, &node) {
-                        let _ = events.send(Event::Input(Input::Fenced { node, result }));
+                        let _ = events.send(Event::Input(Input::Fenced {
+                            node,
+                            attempt,
+                            result,
+                        }));
                     }
                 });
             }

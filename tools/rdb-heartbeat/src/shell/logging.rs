@@ -46,10 +46,12 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// What `ha.cf` says.
-    pub fn new(ha_cf: &HaCf, terminal: bool) -> Self {
+    /// What `ha.cf` says, and standard error in the foreground.
+    pub fn new(ha_cf: &HaCf, foreground: bool) -> Self {
+        // Under systemd both would end in the journal.
+        let twice = std::env::var_os("JOURNAL_STREAM").is_some() && ha_cf.facility.is_some();
         Self {
-            terminal,
+            terminal: foreground && !twice,
             facility: ha_cf.facility.clone(),
             logfile: ha_cf.logfile.clone(),
             debugfile: ha_cf.debugfile.clone(),

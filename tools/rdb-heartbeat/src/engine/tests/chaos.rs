@@ -129,4 +129,33 @@ proptest! {
         let idle = if world.runs(H) { A } else { H };
         prop_assert!(world.active[idle].is_empty(), "leftovers: {:?}", world.active);
     }
+
+    #[test]
+    fn with_fencing_a_cut_link_never_leads_to_two_owners(
+        cuts in prop::collection::vec((any::<[bool; 2]>(), 100u64..30_000), 1..8),
+        failback in any::<bool>(),
+        script_ms in 1u64..3000,
+        seed in any::<u64>(),
+    ) {
+        let mut world = World::new(failback);
+        world.seed(seed);
+        for settings in &mut world.settings {
+            settings.fencing = true;
+        }
+        world.start(H);
+        world.start(A);
+        world.run_for(seconds(10));
+        world.faults.script_ms = script_ms;
+        for (cut, ms) in cuts {
+            world.faults.cut = cut;
+            world.run_for(Duration::from_millis(ms));
+            for node in [H, A] {
+                // A node that was reset boots again.
+                if world.engines[node].is_none() {
+                    world.start(node);
+                }
+            }
+        }
+        prop_assert!(world.double.is_empty(), "two owners at {:?}: {:#?}", world.double, world.logs);
+    }
 }

@@ -388,3 +388,43 @@ fn a_late_heartbeat_is_logged_with_its_interval() {
     );
     assert!(world.runs(H) && !world.logged(A, "is dead"));
 }
+
+#[test]
+fn a_late_answer_of_the_fencing_device_does_not_count_for_the_next_death() {
+    let mut world = World::settled(true);
+    let mut settings = world.settings[A].clone();
+    settings.fencing = true;
+    world.input(A, Input::Reconfigure(settings));
+    // The device does not answer; the link comes back, and then the node really dies.
+    world.faults.fence = None;
+    world.faults.cut = [true, true];
+    world.run_for(seconds(10));
+    world.faults.cut = [false, false];
+    world.run_for(seconds(5));
+    world.crash(H);
+    world.run_for(seconds(10));
+    let answer = |attempt| Input::Fenced {
+        node: NAMES[H].into(),
+        attempt,
+        result: Ok(()),
+    };
+    world.input(A, answer(1));
+    world.run_for(seconds(10));
+    assert!(world.calls.is_empty(), "{:?}", world.calls);
+    world.input(A, answer(2));
+    assert!(world.run_until(seconds(5), |w| w.runs(A)));
+}
+
+#[test]
+fn a_node_is_dead_after_the_deadtime_that_it_told() {
+    let mut world = World::new(true);
+    world.settings[H].deadtime = seconds(20);
+    world.settings[H].initdead = seconds(20);
+    world.start(H);
+    world.start(A);
+    assert!(world.run_until(seconds(10), |w| w.runs(H)));
+    world.crash(H);
+    world.run_for(seconds(18));
+    assert!(!world.logged(A, "is dead"));
+    assert!(world.run_until(seconds(5), |w| w.logged(A, "node hauptserver: is dead")));
+}

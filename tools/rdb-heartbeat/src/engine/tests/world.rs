@@ -256,7 +256,10 @@ impl World {
                     .map_or(Ok(()), Err);
                 self.answer(node, 20, Input::Readiness { group, ready }, None);
             }
-            Effect::Fence { node: victim } => {
+            Effect::Fence {
+                node: victim,
+                attempt,
+            } => {
                 if let Some(result) = self.faults.fence.clone() {
                     if result.is_ok() {
                         self.fenced.push(victim.clone());
@@ -269,6 +272,7 @@ impl World {
                         100,
                         Input::Fenced {
                             node: victim,
+                            attempt,
                             result,
                         },
                         None,
