@@ -83,6 +83,11 @@ impl Refusal {
                 _ => {}
             }
         }
+        // A text that is too long for the acknowledgement comes whole as the first line in front of it.
+        let mut info = info;
+        if info.first().is_some_and(|line| line.starts_with('(')) {
+            text = info.remove(0);
+        }
         let (code, text) = split_code(&text);
         let text = match text.is_empty() {
             true => format!(
@@ -149,6 +154,10 @@ mod tests {
     use std::num::NonZeroI32;
 
     fn refusal(errno: i32, attributes: &[DefaultNla]) -> Refusal {
+        refusal_with(errno, attributes, Vec::new())
+    }
+
+    fn refusal_with(errno: i32, attributes: &[DefaultNla], info: Vec<String>) -> Refusal {
         let mut header = vec![0; HEADER + attributes.buffer_len()];
         attributes.emit(&mut header[HEADER..]);
         let mut error = ErrorMessage::default();
@@ -157,7 +166,7 @@ mod tests {
         let request = Message::new(cmd::ATTACH)
             .u32(attr::MINOR, 1)
             .text(attr::LOWER_DISK, "/dev/x");
-        Refusal::decode(&error, &request, Vec::new())
+        Refusal::decode(&error, &request, info)
     }
 
     #[test]
@@ -171,6 +180,21 @@ mod tests {
             refusal(22, &[text("Unsupported attribute")]).text,
             "Unsupported attribute"
         );
+    }
+
+    #[test]
+    fn long_texts_replace_the_cut_ones() {
+        let cut = DefaultNla::new(ACK_TEXT, b"(114) r0/0: /dev/x is in\0".to_vec());
+        let info = vec![
+            "(114) r0/0: /dev/x is in use by something".to_owned(),
+            "more".into(),
+        ];
+        let found = refusal_with(16, &[cut], info);
+        assert_eq!(
+            (found.code, found.text.as_str()),
+            (Some(114), "r0/0: /dev/x is in use by something")
+        );
+        assert_eq!(found.info, ["more"]);
     }
 
     #[test]

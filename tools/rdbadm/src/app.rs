@@ -12,6 +12,7 @@ use rdb_netlink::{attr, cmd};
 
 use crate::adjust;
 use crate::cli::{Cli, Colour, Command, General, Names};
+use crate::completion;
 use crate::events::{self, How};
 use crate::failure::{Failure, Outcome, exit};
 use crate::handler::is_handler;
@@ -109,6 +110,7 @@ fn is_quiet(command: &Command) -> bool {
             | C::ShUdev(_)
             | C::ShModParms
             | C::ShStatus(_)
+            | C::ShComplete { .. }
             | C::GetGi(_)
             | C::ShowGi(_)
             | C::WaitSync { .. }
@@ -144,9 +146,7 @@ fn load(general: &General, quiet: bool, world: &World) -> Outcome<Config> {
 
 fn run(world: &World, general: &General, command: Command) -> Outcome {
     if let Command::Completion { shell } = command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "rdbadm", &mut script);
-        return world.print(&String::from_utf8_lossy(&script));
+        return world.print(&completion::script(shell));
     }
     if let Command::Other(words) = &command {
         let name = words.first().map_or("", String::as_str);
@@ -386,6 +386,7 @@ fn looking(session: &Session<'_>, command: Command) -> Outcome {
         }),
         C::ShUdev(names) => session.sh_udev(&names.names),
         C::ShModParms => session.world.say(&show::module_parameters(session.config)?),
+        C::ShComplete { command } => session.complete(&command),
         C::ShStatus(names) => session.sh_status(&names.names),
         _ => Ok(()),
     }

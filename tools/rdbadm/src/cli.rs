@@ -396,6 +396,12 @@ pub enum Command {
     /// State as shell assignments
     #[command(hide = true)]
     ShStatus(Names),
+    /// Resources that a command makes sense for
+    #[command(hide = true)]
+    ShComplete {
+        /// The command
+        command: String,
+    },
     /// Print the completion script for a shell
     #[command(hide = true)]
     Completion {

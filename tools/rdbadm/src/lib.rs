@@ -13,6 +13,7 @@ pub mod adjust;
 pub mod app;
 pub mod bring;
 pub mod cli;
+pub mod completion;
 pub mod events;
 pub mod failure;
 pub mod handler;

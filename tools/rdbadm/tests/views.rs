@@ -302,6 +302,16 @@ fn shell_commands() {
 }
 
 #[test]
+fn completion_offers_what_makes_sense() {
+    let bench = syncing();
+    assert_eq!(bench.run("sh-complete secondary").out, "r0 all\n");
+    assert_eq!(bench.run("sh-complete primary").out, "all\n");
+    assert_eq!(bench.run("sh-complete pause-sync").out, "r0 all\n");
+    assert_eq!(bench.run("sh-complete connect").out, "all\n");
+    assert_eq!(Bench::usual().run("sh-complete connect").out, "r0 all\n");
+}
+
+#[test]
 fn dump_expands_on_demand() {
     let bench = Bench::usual();
     let plain = bench.run("dump r0").out;
