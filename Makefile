@@ -11,7 +11,7 @@ TESTBED := $(CARGO) run --release --quiet -p rdb-testbed --bin
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all help setup module module-uml module-debug tools
-.PHONY: demo test test-unit test-vm test-fast test-debug bench vm kernels lint fmt guests install clean
+.PHONY: demo test test-unit test-kapi test-vm test-fast test-debug bench vm kernels lint fmt guests install clean
 
 all: module tools ## Build rdb.ko for Debian's stock kernel, and the tools (what a plain `make` does)
 
@@ -57,16 +57,19 @@ vm: module module-uml tools guests ## A shell in a testbed of two connected mach
 bench: module tools guests ## Measure raw disk, rdb alone, rdb connected and stock drbd, and print the ratios
 	$(TESTBED) rdb-bench
 
-test: test-unit test-vm ## All tests: engine, tools, then the virtual machines
+test: test-unit test-kapi test-vm ## All tests: engine, tools, kernel wrappers, then the virtual machines
 
 test-unit: ## Tests that need no machine: engine and tools
 	scripts/cargo-test --workspace --exclude rdb-testbed
 
+test-kapi: module-uml ## Self-test of the kernel wrappers in user-mode Linux
+	@tests/kapi/run uml
+
 test-vm: module module-uml tools guests ## Tests in virtual machines
 	scripts/cargo-test -p rdb-testbed --release
 
-test-fast: module-uml tools test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
-	scripts/cargo-test -p rdb-testbed --release uml
+test-fast: module-uml tools guests test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
+	scripts/cargo-test -p rdb-testbed --release uml::
 
 test-debug: module-debug ## Load the module into the KASAN and lockdep kernel
 	@scripts/boot-check debug 600
