@@ -174,7 +174,8 @@ pub fn promote(node: &Node) -> Result<()> {
 ///
 /// No such device.
 pub fn device_bytes(node: &Node, minor: u32) -> Result<u64> {
-    Ok(node.run(&format!("blockdev --getsize64 /dev/rdb{minor}"))?.parse()?)
+    // Not through the device itself, which a secondary does not let anyone open. sysfs counts in 512 bytes.
+    Ok(node.run(&format!("cat /sys/class/block/rdb{minor}/size"))?.parse::<u64>()? * 512)
 }
 
 /// "Two ends, one truth": waits until every volume is in sync, then compares the lower disks byte for byte.
