@@ -247,6 +247,7 @@ const fn short_name(name: &CStr) -> [c_char; 16] {
 /// and of the drop of its [`Registration`], whose callers alone write it.
 pub struct Family {
     raw: Opaque<bindings::genl_family>,
+    groups: u32,
     state: Atomic<i32>,
 }
 
@@ -280,6 +281,7 @@ impl Family {
         raw.module = module.as_ptr();
         Family {
             raw: Opaque::new(raw),
+            groups: G as u32,
             state: Atomic::new(IDLE),
         }
     }
@@ -310,14 +312,17 @@ impl Family {
     /// Send a message with command `cmd`, filled by `build`, to all who listen to the group with
     /// this index. Sleeps.
     ///
-    /// `Ok` also if nobody listens. `ENODEV`: the family is not registered; `EMSGSIZE`: too much;
-    /// `ENOBUFS`, `ENOMEM`.
+    /// `Ok` also if nobody listens. `EINVAL`: there is no such group; `ENODEV`: the family is not
+    /// registered; `EMSGSIZE`: too much; `ENOBUFS`, `ENOMEM`.
     pub fn multicast(
         &'static self,
         group: u32,
         cmd: u8,
         build: impl FnOnce(&mut Message<'_>) -> Result,
     ) -> Result {
+        if group >= self.groups {
+            return Err(EINVAL);
+        }
         if !self.is_live() {
             return Err(ENODEV);
         }
@@ -342,9 +347,11 @@ impl Family {
     /// sleep.
     pub fn has_listeners(&'static self, group: u32) -> bool {
         let _rcu = rcu::read_lock();
-        // SAFETY: As in `multicast`. The group's number is compared with nothing beyond the
-        // family's.
-        self.is_live() && unsafe { bindings::genl_has_listeners(self.raw.get(), group) }
+        if group >= self.groups || !self.is_live() {
+            return false;
+        }
+        // SAFETY: As in `multicast`.
+        unsafe { bindings::genl_has_listeners(self.raw.get(), group) }
     }
 }
 

@@ -4,6 +4,7 @@
 //! them, and copies through buffers in a worker thread.
 
 use crate::block::open_lower;
+use crate::net::pair;
 use crate::{check, this_module};
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::prelude::*;
@@ -11,13 +12,16 @@ use kernel::sync::{Arc, ArcBorrow};
 use rdb_kapi::bdev::{Holder, LowerDevice, OpenError};
 use rdb_kapi::bio::{Bio, CloneFlags, Op};
 use rdb_kapi::buf::{BufPool, IoBuf};
+use rdb_kapi::crypto::{Hash, MAX_DIGEST};
 use rdb_kapi::disk::{BioDriver, Disk, DiskOps, Major};
 use rdb_kapi::limits::Limits;
 use rdb_kapi::lock::IrqSpinLock;
 use rdb_kapi::lower::{BufOp, IoFlags, LowerDone};
+use rdb_kapi::net::{IpAddr, Ipv4Addr, NetError, Socket, SocketOptions};
 use rdb_kapi::queue::CompletionQueue;
 use rdb_kapi::status::Status;
 use rdb_kapi::thread::{KThread, Options};
+use rdb_kapi::transfer::SendMode;
 use rdb_kapi::wait::WaitQueue;
 use rdb_kapi::{mem, new_irq_spinlock, new_wait_queue};
 
@@ -56,7 +60,11 @@ struct Passthrough {
     free: WaitQueue,
     #[pin]
     jobs: CompletionQueue<Job>,
+    /// Two ends of a connection with room for a request: data take the way over the network.
+    wire: (Socket, Socket),
+    hash: Option<Hash>,
     turn: AtomicU32,
+    wired: AtomicU32,
     largest: AtomicU32,
     opens: AtomicU32,
 }
@@ -127,11 +135,54 @@ impl Passthrough {
             Op::Read => (BufOp::Read, bio.sector()),
             _ => (BufOp::Write, bio.sector()),
         };
-        if op == BufOp::Write && bio.copy_to_buf(&mut buf).is_err() {
-            pr_err!("not ok disk: copy of a write\n");
+        if op == BufOp::Write {
+            if let Err(e) = self.fetch(&bio, &mut buf) {
+                pr_err!("not ok disk: data of a write: {:?}\n", e);
+            }
         }
         self.set(slot, Slot::Parked(bio));
         buf.submit(&self.lower, op, sector, flags, slot, self.clone());
+    }
+
+    /// Data of a write request into `buf`: copied, or over the network in one of two ways.
+    fn fetch(&self, bio: &Bio, buf: &mut IoBuf) -> Result<(), NetError> {
+        let (a, b) = &self.wire;
+        let mut never = |_| false;
+        let mode = match self.wired.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => return bio.copy_to_buf(buf).map_err(NetError::Failed),
+            1 => SendMode::Copy,
+            _ => SendMode::Splice,
+        };
+        a.send_bio(bio, mode, false, &mut never)?;
+        b.recv_buf(buf, &mut never)?;
+        self.compare(bio, buf)
+    }
+
+    /// Data for a read request out of `buf`.
+    fn give(&self, buf: &IoBuf, bio: &mut Bio) -> Result<(), NetError> {
+        let (a, b) = &self.wire;
+        let mut never = |_| false;
+        if self.wired.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+            return bio.copy_from_buf(buf).map_err(NetError::Failed);
+        }
+        b.send_buf(buf, false, &mut never)?;
+        a.recv_bio(bio, &mut never)?;
+        self.compare(bio, buf)
+    }
+
+    fn compare(&self, bio: &Bio, buf: &IoBuf) -> Result<(), NetError> {
+        let Some(hash) = &self.hash else {
+            return Ok(());
+        };
+        let (mut x, mut y) = ([0u8; MAX_DIGEST], [1u8; MAX_DIGEST]);
+        hash.digest_bio(bio, &mut x).map_err(NetError::Failed)?;
+        hash.digest_buf(buf, &mut y).map_err(NetError::Failed)?;
+        let n = hash.size();
+        if x.get(..n) == y.get(..n) {
+            Ok(())
+        } else {
+            Err(NetError::Failed(EILSEQ))
+        }
     }
 
     /// In the worker: answer a request.
@@ -139,9 +190,9 @@ impl Passthrough {
         let Some(mut bio) = self.take(slot, Slot::Free) else {
             return;
         };
-        if let Some(buf) = buf {
-            if bio.op() == Op::Read && bio.copy_from_buf(&buf).is_err() {
-                pr_err!("not ok disk: copy of a read\n");
+        if let Some(buf) = buf.filter(|_| bio.op() == Op::Read && status.is_ok()) {
+            if let Err(e) = self.give(&buf, &mut bio) {
+                pr_err!("not ok disk: data of a read: {:?}\n", e);
             }
         }
         bio.complete(status);
@@ -173,7 +224,11 @@ impl BioDriver for Passthrough {
                 // Answered at once; who asked learns of it when the clone has ended.
                 bio.submit_clone(&this.lower, CloneFlags::Keep, ANSWERED, this.clone());
                 drop(bio.prepare_clone(&this.lower, CloneFlags::Keep));
+                let (hold, len) = (bio.hold(), bio.len());
                 bio.complete(Status::OK);
+                if hold.len() != len {
+                    pr_err!("not ok disk: a request that was held is gone\n");
+                }
             }
             _ => {
                 let clone = bio.prepare_clone(&this.lower, CloneFlags::Keep);
@@ -212,9 +267,15 @@ impl TestDisk {
                 pool: BufPool::new(0)?,
                 parked <- new_irq_spinlock!(mem::filled_with(SLOTS, |_| Ok(Slot::Free))?, "kapi_parked"),
                 free <- new_wait_queue!("kapi_free"),
+                wire: pair(
+                    IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    &SocketOptions { sndbuf: 1 << 20, rcvbuf: 1 << 20, ..SocketOptions::default() },
+                )?,
+                hash: Hash::new(c"sha1").ok(),
                 // One job for each slot at a time.
                 jobs <- CompletionQueue::new(SLOTS),
                 turn: AtomicU32::new(0),
+                wired: AtomicU32::new(0),
                 largest: AtomicU32::new(0),
                 opens: AtomicU32::new(0),
             }),

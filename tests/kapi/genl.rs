@@ -149,6 +149,8 @@ pub(crate) fn register() -> Result<Registration> {
         },
     );
     FAMILY.multicast(0, 5, |_| Ok(()))?;
+    let none = FAMILY.multicast(1, 5, |_| Ok(())) == Err(EINVAL) && !FAMILY.has_listeners(1);
+    crate::report("genl-no-group", if none { Ok(()) } else { Err(EINVAL) });
     Ok(registration)
 }
 

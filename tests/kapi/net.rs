@@ -37,7 +37,8 @@ fn never(_: usize) -> bool {
     false
 }
 
-fn pair(ip: IpAddr, options: &SocketOptions) -> Result<(Socket, Socket)> {
+/// Two ends of a connection.
+pub(crate) fn pair(ip: IpAddr, options: &SocketOptions) -> Result<(Socket, Socket)> {
     let listener = Socket::listen(SocketAddr::new(ip, 0), 4, options)?;
     let address = listener.local_addr()?;
     let client = Socket::connect(Some(SocketAddr::new(ip, 0)), address, 10_000, options)
