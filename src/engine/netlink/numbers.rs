@@ -360,7 +360,7 @@ pub mod cmd {
     /// Take up a new size. Without size: as large as possible.
     pub const RESIZE: u8 = 24;
     /// Read a resource and its connection; the dump has one message per resource, in
-    /// the order of their making. Addresses and net options are present while a
+    /// the order of their names. Addresses and net options are present while a
     /// connection is configured, also a StandAlone one that is remembered.
     pub const RESOURCE_GET: u8 = 30;
     /// Read a volume; the dump has one message per volume, by minor number. lower-disk

@@ -36,7 +36,7 @@ pub trait Kernel {
     /// Versions of the module.
     fn module(&self) -> Result<ModuleInfo>;
 
-    /// All resources, in the order of their making.
+    /// All resources, in the order of their names.
     fn resources(&self) -> Result<Vec<ResourceInfo>>;
 
     /// All volumes, by minor number.
