@@ -127,7 +127,10 @@ impl Session<'_> {
         let place = Self::place(target, volume)?;
         let minor = Self::minor(volume);
         let object = target.object(volume);
-        self.run(&Action::new(&object, Step::ApplyLog(minor, place.clone())))?;
+        // Of a disk that is attached already the module says so itself.
+        if self.world.dry_run || self.not_attached(target, volume).is_ok() {
+            self.run(&Action::new(&object, Step::ApplyLog(minor, place.clone())))?;
+        }
         let options = merged(target.local.disk(volume), more);
         self.run(&Action::new(&object, Step::Attach(minor, place, options)))
     }

@@ -188,14 +188,15 @@ impl Peers<'_> {
             ],
             Object::Connection => {
                 let record = self.name(Record::new(action, "connection", name), name);
-                let state = changed::<ConnState>(from, attr::CONNECTION_STATE, all);
+                let state = renamed(from, attr::CONNECTION_STATE, all, names::connection);
+                let role = changed::<Role>(from, attr::PEER_ROLE, all).map(names::role);
+                if state.is_none() && role.is_none() && !all {
+                    return Vec::new();
+                }
                 vec![
                     record
-                        .with_some("connection", state.map(names::connection))
-                        .with_some(
-                            "role",
-                            changed::<Role>(from, attr::PEER_ROLE, all).map(names::role),
-                        )
+                        .with_some("connection", state)
+                        .with_some("role", role)
                         .with_some("reason", reason()),
                 ]
             }
@@ -230,18 +231,16 @@ impl Peers<'_> {
         let from = &event.attributes;
         let mut records = Vec::new();
         let disk = changed::<DiskState>(from, attr::DISK_STATE, all);
-        let role = changed::<Role>(from, attr::ROLE, all);
-        if disk.is_some() || role.is_some() || all {
+        if disk.is_some() || all {
             records.push(
                 Record::new(action, "device", name)
                     .with_some("volume", from.get_u32(attr::VOLUME))
                     .with_some("minor", from.get_u32(attr::MINOR))
-                    .with_some("role", role.map(names::role))
                     .with_some("disk", disk.map(names::disk))
                     .with_some("reason", from.get_text(attr::REASON)),
             );
         }
-        let replication = changed::<ConnState>(from, attr::REPLICATION_STATE, all);
+        let replication = renamed(from, attr::REPLICATION_STATE, all, names::replication);
         let peer_disk = changed::<DiskState>(from, attr::PEER_DISK_STATE, all);
         let paused = changed_number(from, attr::SYNC_PAUSED, all);
         if replication.is_some() || peer_disk.is_some() || paused.is_some() || all {
@@ -249,7 +248,7 @@ impl Peers<'_> {
             records.push(
                 record
                     .with_some("volume", from.get_u32(attr::VOLUME))
-                    .with_some("replication", replication.map(names::replication))
+                    .with_some("replication", replication)
                     .with_some("peer-disk", peer_disk.map(names::disk))
                     .with_some("resync-suspended", paused.map(status::paused))
                     .with_some("reason", from.get_text(attr::REASON)),
@@ -279,6 +278,18 @@ fn changed<T: TryFrom<u32>>(from: &Message, number: u16, all: bool) -> Option<T>
     } else {
         None
     }
+}
+
+/// A state under the name that it has in events, unless the name stayed the same.
+fn renamed(
+    from: &Message,
+    number: u16,
+    all: bool,
+    name: impl Fn(ConnState) -> &'static str,
+) -> Option<&'static str> {
+    let new = name(changed::<ConnState>(from, number, all)?);
+    let old = from.get_enum::<ConnState>(number + 1).map(name);
+    (all || old != Some(new)).then_some(new)
 }
 
 fn changed_number(from: &Message, number: u16, all: bool) -> Option<u32> {
@@ -325,6 +336,7 @@ pub fn follow(world: &World, config: Option<&Config>, how: &How) -> Outcome {
         }
         match how.json {
             true => world.say(&json!({ "event": "exists", "object": "-" }).to_string())?,
+            false if how.timestamps => world.say(&format!("{}exists -", timestamp()))?,
             false => world.say("exists -")?,
         }
         if how.now {

@@ -37,6 +37,9 @@ pub struct Shown<'a> {
     pub node_id: u32,
 }
 
+/// Stands for a peer whose name is not known.
+const NO_NAME: &str = "peer";
+
 /// Puts resources and volumes together, sorted by name.
 pub fn collect<'a>(
     resources: &'a [ResourceInfo],
@@ -67,7 +70,7 @@ pub fn collect<'a>(
 
 /// Name of the peer and number of this node, by the order of the host sections.
 pub fn peer_name(config: Option<&Config>, node: &Node, resource: &str) -> (String, u32) {
-    let unknown = || ("peer".to_owned(), 0);
+    let unknown = || (NO_NAME.to_owned(), 0);
     let Some((config, resource)) =
         config.and_then(|config| Some((config, config.resource(resource)?)))
     else {
@@ -81,7 +84,7 @@ pub fn peer_name(config: Option<&Config>, node: &Node, resource: &str) -> (Strin
                 .is_some_and(|host| host.span == local.own.span);
             let peer = local
                 .peer(None)
-                .map_or("peer".to_owned(), |host| host.label());
+                .map_or(NO_NAME.to_owned(), |host| host.label());
             (peer, u32::from(!first))
         }
         _ => unknown(),
@@ -271,7 +274,8 @@ pub fn text(shown: &Shown<'_>, look: &Look) -> String {
     for volume in &shown.volumes {
         out += &device_text(volume, single && !look.verbose, look);
     }
-    if resource.local.is_some() || resource.connection != ConnState::StandAlone || look.verbose {
+    let known = resource.local.is_some() || shown.peer != NO_NAME;
+    if known || resource.connection != ConnState::StandAlone || look.verbose {
         out += &peer_text(shown, single && !look.verbose, look);
     }
     out.push('\n');

@@ -369,6 +369,20 @@ fn metadata_of_an_attached_disk_are_left_alone() {
 }
 
 #[test]
+fn attach_of_an_attached_disk_is_left_to_the_module() {
+    let bench = running();
+    bench.state.borrow_mut().refuse =
+        Some((cmd::ATTACH, 124, "r0/0: a disk is attached already".into()));
+    let run = bench.run("attach r0");
+    assert_eq!(run.code, 10);
+    assert!(
+        run.err
+            .starts_with("r0/0: Failure: (124) a disk is attached already\n"),
+        "{run:?}"
+    );
+}
+
+#[test]
 fn metadata_commands_on_a_free_disk() {
     let bench = Bench::usual();
     let run = bench.run("create-md r0");

@@ -194,6 +194,48 @@ fn events_begin_with_the_present_state() {
     ");
 }
 
+/// States that have the same name in events are no change there.
+#[test]
+fn events_leave_out_what_looks_the_same() {
+    let bench = bench();
+    let changes = [
+        (ConnState::WfConnection, ConnState::Unconnected),
+        (ConnState::Connected, ConnState::WfReportParams),
+    ];
+    for (new, old) in changes {
+        bench
+            .state
+            .borrow_mut()
+            .events
+            .push_back(volume_event(new, old));
+    }
+    let out = bench.run("events").out;
+    let news: Vec<&str> = out
+        .lines()
+        .skip_while(|line| *line != "exists -")
+        .skip(1)
+        .collect();
+    assert_eq!(
+        news,
+        [
+            "change peer-device name:r0 peer-node-id:1 conn-name:south volume:0 replication:Established"
+        ]
+    );
+}
+
+#[test]
+fn a_forgotten_connection_is_shown_as_stand_alone() {
+    let bench = bench();
+    bench.state.borrow_mut().resources[0].local = None;
+    bench.state.borrow_mut().resources[0].connection = ConnState::StandAlone;
+    assert!(
+        bench
+            .run("status")
+            .out
+            .contains("  south connection:StandAlone\n")
+    );
+}
+
 #[test]
 fn events_as_json_and_filtered() {
     let bench = bench();
