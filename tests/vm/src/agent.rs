@@ -59,8 +59,10 @@ impl Window {
     fn take(&self, wanted: usize) -> Option<usize> {
         let under_way = lock(&self.under_way);
         let full = |under_way: &mut usize| *under_way == self.size;
-        let mut under_way =
-            self.changed.wait_while(under_way, full).unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self
+            .changed
+            .wait_while(under_way, full)
+            .unwrap_or_else(PoisonError::into_inner);
         if *under_way > self.size {
             return None;
         }
@@ -117,7 +119,11 @@ impl Agent {
         stream.set_read_timeout(None)?;
         let waiters = Waiters::default();
         let window = window.map(|size| {
-            Arc::new(Window { size: size as usize, under_way: Mutex::new(0), changed: Condvar::new() })
+            Arc::new(Window {
+                size: size as usize,
+                under_way: Mutex::new(0),
+                changed: Condvar::new(),
+            })
         });
         let agent = Self {
             window: window.clone(),
@@ -164,12 +170,19 @@ impl Agent {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = mpsc::channel();
         lock(&self.waiters).insert(id, sender);
-        self.tell(&Request::Spawn { id, argv: argv.iter().map(|a| (*a).to_owned()).collect() })?;
+        self.tell(&Request::Spawn {
+            id,
+            argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+        })?;
         Ok(Background {
             agent: Arc::clone(self),
             id,
             events,
-            gathered: Output { stdout: Vec::new(), stderr: Vec::new(), code: -1 },
+            gathered: Output {
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+                code: -1,
+            },
             ended: false,
             read: 0,
         })
@@ -220,7 +233,10 @@ impl Background {
     /// The machine is gone.
     pub fn write(&self, data: &[u8]) -> Result<()> {
         for chunk in data.chunks(CHUNK) {
-            self.agent.tell(&Request::Stdin { id: self.id, data: chunk.to_vec() })?;
+            self.agent.tell(&Request::Stdin {
+                id: self.id,
+                data: chunk.to_vec(),
+            })?;
         }
         Ok(())
     }
@@ -240,7 +256,10 @@ impl Background {
     ///
     /// The machine is gone.
     pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        self.agent.tell(&Request::Signal { id: self.id, signal: signal.as_raw() })
+        self.agent.tell(&Request::Signal {
+            id: self.id,
+            signal: signal.as_raw(),
+        })
     }
 
     /// What it printed so far, as far as this handle has looked.
@@ -253,9 +272,20 @@ impl Background {
         if self.ended {
             return Ok(false);
         }
-        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Event::Output { stream: Stream::Out, data, .. }) => self.gathered.stdout.extend(data),
-            Ok(Event::Output { stream: Stream::Err, data, .. }) => self.gathered.stderr.extend(data),
+        match self
+            .events
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            Ok(Event::Output {
+                stream: Stream::Out,
+                data,
+                ..
+            }) => self.gathered.stdout.extend(data),
+            Ok(Event::Output {
+                stream: Stream::Err,
+                data,
+                ..
+            }) => self.gathered.stderr.extend(data),
             Ok(Event::Exited { code, .. }) => {
                 self.gathered.code = code;
                 self.ended = true;
@@ -282,7 +312,11 @@ impl Background {
     /// # Errors
     ///
     /// No such line within `limit`, or the program or machine ends before.
-    pub fn wait_for_line(&mut self, wanted: impl Fn(&str) -> bool, limit: Duration) -> Result<String> {
+    pub fn wait_for_line(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        limit: Duration,
+    ) -> Result<String> {
         let deadline = Instant::now() + limit;
         loop {
             while let Some(line) = self.next_line() {
@@ -291,10 +325,17 @@ impl Background {
                 }
             }
             if self.ended {
-                bail!("program ended with code {} before the expected line:\n{}", self.gathered.code, self.gathered.all());
+                bail!(
+                    "program ended with code {} before the expected line:\n{}",
+                    self.gathered.code,
+                    self.gathered.all()
+                );
             }
             if !self.take(deadline)? && !self.ended {
-                bail!("expected line did not come within {limit:?}; printed was:\n{}", self.gathered.all());
+                bail!(
+                    "expected line did not come within {limit:?}; printed was:\n{}",
+                    self.gathered.all()
+                );
             }
         }
     }
@@ -316,7 +357,10 @@ impl Background {
         let deadline = Instant::now() + limit;
         while !self.ended {
             if !self.take(deadline)? {
-                bail!("not done after {limit:?}; printed was:\n{}", self.gathered.all());
+                bail!(
+                    "not done after {limit:?}; printed was:\n{}",
+                    self.gathered.all()
+                );
             }
         }
         Ok(self.gathered.clone())

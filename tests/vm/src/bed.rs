@@ -19,7 +19,10 @@ use crate::{
 };
 
 /// Host names and addresses of the nodes, as in the how-to.
-pub const NODES: [(&str, &str); 2] = [("hauptserver", "192.168.1.11"), ("ausfallserver", "192.168.1.12")];
+pub const NODES: [(&str, &str); 2] = [
+    ("hauptserver", "192.168.1.11"),
+    ("ausfallserver", "192.168.1.12"),
+];
 
 /// How a testbed is to be.
 pub struct Builder {
@@ -52,19 +55,28 @@ impl Builder {
     /// Lower disks of both nodes.
     #[must_use]
     pub fn disks(self, disks: &[DiskSpec]) -> Self {
-        Self { disks: [disks.to_vec(), disks.to_vec()], ..self }
+        Self {
+            disks: [disks.to_vec(), disks.to_vec()],
+            ..self
+        }
     }
 
     /// Lower disks of each node.
     #[must_use]
     pub fn disks_of(self, a: &[DiskSpec], b: &[DiskSpec]) -> Self {
-        Self { disks: [a.to_vec(), b.to_vec()], ..self }
+        Self {
+            disks: [a.to_vec(), b.to_vec()],
+            ..self
+        }
     }
 
     /// Memory of each machine, in MiB.
     #[must_use]
     pub fn memory(self, mib: u32) -> Self {
-        Self { memory_mib: mib, ..self }
+        Self {
+            memory_mib: mib,
+            ..self
+        }
     }
 
     /// Processors of each machine.
@@ -76,13 +88,20 @@ impl Builder {
     /// Gives each machine a shell on a terminal of its own.
     #[must_use]
     pub fn with_shell(self) -> Self {
-        Self { shell: true, ..self }
+        Self {
+            shell: true,
+            ..self
+        }
     }
 
     /// Machines without the module and tools under test: for tests of the testbed itself.
     #[must_use]
     pub fn bare(self) -> Self {
-        Self { module: false, programs: Vec::new(), ..self }
+        Self {
+            module: false,
+            programs: Vec::new(),
+            ..self
+        }
     }
 
     /// Brings another program of the workspace into the guests.
@@ -102,7 +121,9 @@ impl Builder {
         thread::scope(|scope| {
             let second = scope.spawn(|| bed.b.boot());
             bed.a.boot()?;
-            second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            second
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         Ok(bed)
     }
@@ -122,7 +143,11 @@ impl Builder {
             .iter()
             .map(|name| cache::existing(tools.join(name), "program to bring into the guest"))
             .collect::<Result<Vec<_>>>()?;
-        let module = if self.module { Some(self.ground.kernel()?.module()?) } else { None };
+        let module = if self.module {
+            Some(self.ground.kernel()?.module()?)
+        } else {
+            None
+        };
         let node = |index: usize| -> Result<Node> {
             let (name, address) = NODES[index];
             let folder = scratch.path().join(name);
@@ -148,7 +173,14 @@ impl Builder {
             };
             Node::create(plan, Arc::clone(&link)).with_context(|| format!("making {name}"))
         };
-        Ok(Testbed { a: node(0)?, b: node(1)?, link, logs, finished: false, _scratch: scratch })
+        Ok(Testbed {
+            a: node(0)?,
+            b: node(1)?,
+            link,
+            logs,
+            finished: false,
+            _scratch: scratch,
+        })
     }
 }
 
@@ -164,7 +196,9 @@ impl Testbed {
             disks: [vec![DiskSpec::mib(64)], vec![DiskSpec::mib(64)]],
             shell: false,
             module: true,
-            programs: ["rdbadm", "rdb-heartbeat", "rdb-iowriter"].map(str::to_owned).to_vec(),
+            programs: ["rdbadm", "rdb-heartbeat", "rdb-iowriter"]
+                .map(str::to_owned)
+                .to_vec(),
         }
     }
 
@@ -190,7 +224,11 @@ impl Testbed {
     ///
     /// They differ, or cannot be read.
     pub fn assert_identical(&self, disk: usize, bytes: u64) -> Result<()> {
-        disk::assert_data_identical(&self.a.disks()[disk].path, &self.b.disks()[disk].path, bytes)
+        disk::assert_data_identical(
+            &self.a.disks()[disk].path,
+            &self.b.disks()[disk].path,
+            bytes,
+        )
     }
 
     /// Folder of the logs.
@@ -222,8 +260,12 @@ impl Drop for Testbed {
             // A machine thawed or not, its console is complete once it is dead.
             node.kill();
         }
-        let troubles: Vec<String> =
-            self.nodes().iter().filter_map(|n| n.check_console().err()).map(|e| e.to_string()).collect();
+        let troubles: Vec<String> = self
+            .nodes()
+            .iter()
+            .filter_map(|n| n.check_console().err())
+            .map(|e| e.to_string())
+            .collect();
         eprintln!("testbed: logs are in {}", self.logs.display());
         if !troubles.is_empty() {
             eprintln!("{}", troubles.join("\n"));
@@ -251,7 +293,10 @@ fn scratch_folder() -> Result<TempDir> {
 fn logs_folder(name: &str, ground: Ground) -> Result<PathBuf> {
     let top = match env::var_os("RDB_VM_LOGS") {
         Some(path) => PathBuf::from(path),
-        None => cache::tools()?.parent().context("no target folder")?.join("vm-logs"),
+        None => cache::tools()?
+            .parent()
+            .context("no target folder")?
+            .join("vm-logs"),
     };
     let logs = top.join(format!("{name}-{ground:?}").to_lowercase());
     fs::create_dir_all(&logs)?;

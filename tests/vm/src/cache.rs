@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 
 /// Top of the checkout, from where this crate was compiled.
 pub fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .components()
+        .collect()
 }
 
 /// `RDB_CACHE`, by default `rdb` in the user's cache folder.
@@ -47,8 +50,12 @@ pub fn stock_release() -> Result<String> {
         return Ok(release);
     }
     let current = cache().join("kernel/trixie.current");
-    let text = fs::read_to_string(&current)
-        .with_context(|| format!("{}: no stock kernel was prepared; run `make setup`", current.display()))?;
+    let text = fs::read_to_string(&current).with_context(|| {
+        format!(
+            "{}: no stock kernel was prepared; run `make setup`",
+            current.display()
+        )
+    })?;
     text.split_whitespace()
         .next()
         .map(str::to_owned)
@@ -60,7 +67,10 @@ pub fn existing(path: PathBuf, what: &str) -> Result<PathBuf> {
     if path.exists() {
         return Ok(path);
     }
-    bail!("{}: no {what} there; run `make setup` and `make` first", path.display())
+    bail!(
+        "{}: no {what} there; run `make setup` and `make` first",
+        path.display()
+    )
 }
 
 /// The disk image that guests boot from. UML uses the stock kernel's too: the userland is the same.

@@ -35,8 +35,14 @@ const NOISE: &[(&str, &str)] = &[
         r"Watchdog remote CPU .* read timed out",
         "TCG's clocks jump when the host is busy; the kernel notes it and goes on",
     ),
-    (r"clocksource: .*[Ww]atchdog", "the same, seen by the clock source watchdog"),
-    (r"loading out-of-tree module taints kernel", "rdb.ko is out of tree"),
+    (
+        r"clocksource: .*[Ww]atchdog",
+        "the same, seen by the clock source watchdog",
+    ),
+    (
+        r"loading out-of-tree module taints kernel",
+        "rdb.ko is out of tree",
+    ),
     (r"module verification failed", "rdb.ko is not signed"),
 ];
 
@@ -44,8 +50,12 @@ const NOISE: &[(&str, &str)] = &[
 pub fn troubles(log: &str, allowed: &[regex::Regex]) -> Vec<String> {
     static SETS: OnceLock<(RegexSet, RegexSet)> = OnceLock::new();
     let (trouble, noise) = SETS.get_or_init(|| {
-        let set = |patterns: Vec<&str>| RegexSet::new(patterns).unwrap_or_else(|_| RegexSet::empty());
-        (set(TROUBLE.to_vec()), set(NOISE.iter().map(|(pattern, _)| *pattern).collect()))
+        let set =
+            |patterns: Vec<&str>| RegexSet::new(patterns).unwrap_or_else(|_| RegexSet::empty());
+        (
+            set(TROUBLE.to_vec()),
+            set(NOISE.iter().map(|(pattern, _)| *pattern).collect()),
+        )
     });
     log.lines()
         .filter(|line| trouble.is_match(line) && !noise.is_match(line))
@@ -60,7 +70,10 @@ mod tests {
 
     #[test]
     fn each_pattern_compiles() {
-        for pattern in TROUBLE.iter().chain(NOISE.iter().map(|(pattern, _)| pattern)) {
+        for pattern in TROUBLE
+            .iter()
+            .chain(NOISE.iter().map(|(pattern, _)| pattern))
+        {
             regex::Regex::new(pattern).unwrap();
         }
     }

@@ -20,7 +20,10 @@ pub struct DiskSpec {
 impl DiskSpec {
     /// A disk of 512-byte blocks.
     pub fn mib(size: u64) -> Self {
-        Self { bytes: size << 20, block: 512 }
+        Self {
+            bytes: size << 20,
+            block: 512,
+        }
     }
 
     /// The same disk with another logical block size.
@@ -60,7 +63,8 @@ impl Disk {
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(at))?;
         let mut data = vec![0; length];
-        file.read_exact(&mut data).with_context(|| format!("{} at {at}", self.path.display()))?;
+        file.read_exact(&mut data)
+            .with_context(|| format!("{} at {at}", self.path.display()))?;
         Ok(data)
     }
 
@@ -90,12 +94,18 @@ pub fn assert_data_identical(a: &Path, b: &Path, bytes: u64) -> Result<()> {
     while at < bytes {
         let length = usize::try_from(bytes - at).unwrap_or(PIECE).min(PIECE);
         for (file, piece) in files.iter_mut().zip(&mut pieces) {
-            file.read_exact(&mut piece[..length]).with_context(|| format!("reading at byte {at}"))?;
+            file.read_exact(&mut piece[..length])
+                .with_context(|| format!("reading at byte {at}"))?;
         }
         let [left, right] = &pieces;
         if left[..length] != right[..length] {
-            let blocks = left[..length].chunks(BLOCK).zip(right[..length].chunks(BLOCK));
-            for (index, _) in blocks.enumerate().filter(|(_, (left, right))| left != right) {
+            let blocks = left[..length]
+                .chunks(BLOCK)
+                .zip(right[..length].chunks(BLOCK));
+            for (index, _) in blocks
+                .enumerate()
+                .filter(|(_, (left, right))| left != right)
+            {
                 first.get_or_insert(at + (index * BLOCK) as u64);
                 differing += 1;
             }
@@ -123,8 +133,13 @@ mod tests {
         let b = Disk::create(folder.path().join("b"), DiskSpec::mib(3)).unwrap();
         assert_data_identical(&a.path, &b.path, 3 << 20).unwrap();
         b.write((2 << 20) + 5000, b"x").unwrap();
-        let error = assert_data_identical(&a.path, &b.path, 3 << 20).unwrap_err().to_string();
-        assert!(error.contains("1 blocks of 4 KiB, the first at byte 2101248"), "{error}");
+        let error = assert_data_identical(&a.path, &b.path, 3 << 20)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("1 blocks of 4 KiB, the first at byte 2101248"),
+            "{error}"
+        );
         assert_data_identical(&a.path, &b.path, 2 << 20).unwrap();
     }
 }

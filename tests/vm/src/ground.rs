@@ -65,14 +65,23 @@ impl Ground {
             }
             Self::Debug => {
                 let out = own("debug")?;
-                (out.join("arch/x86/boot/bzImage"), out.join("modules"), name_of(&out))
+                (
+                    out.join("arch/x86/boot/bzImage"),
+                    out.join("modules"),
+                    name_of(&out),
+                )
             }
         };
         let release = match self {
             Self::Qemu => cache::stock_release()?,
             Self::Uml | Self::Debug => only_release(&modules)?,
         };
-        Ok(Kernel { image: cache::existing(image, "kernel")?, modules, release, build_name })
+        Ok(Kernel {
+            image: cache::existing(image, "kernel")?,
+            modules,
+            release,
+            build_name,
+        })
     }
 
     /// Name of the device that the first lower disk (`disk` 0) has in the guest.
@@ -103,7 +112,11 @@ impl Ground {
     pub(crate) fn initrd(self, kernel: &Kernel, module: Option<&Path>) -> Result<Initrd> {
         let mut initrd = Initrd::base()?;
         if self == Self::Qemu {
-            let drivers = kernel.modules.join("lib/modules").join(&kernel.release).join("kernel/drivers");
+            let drivers = kernel
+                .modules
+                .join("lib/modules")
+                .join(&kernel.release)
+                .join("kernel/drivers");
             initrd.boot_module(0, &drivers.join("block/virtio_blk.ko"))?;
         }
         // The guests' disk image has the stock kernel's modules, not those of our own kernels.
@@ -130,13 +143,19 @@ impl Ground {
 }
 
 fn name_of(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    folder
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn only_release(modules: &Path) -> Result<String> {
     let folder = modules.join("lib/modules");
     let mut names = std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
-    let name = names.next().with_context(|| format!("{}: no modules", folder.display()))??;
+    let name = names
+        .next()
+        .with_context(|| format!("{}: no modules", folder.display()))??;
     Ok(name.file_name().to_string_lossy().into_owned())
 }
 

@@ -34,8 +34,16 @@ impl Initrd {
         let mut new = Self::default();
         let root = cache::existing(cache::cache().join("guest/root"), "guest userland")?;
         new.copy("bin/busybox", &root.join("usr/bin/busybox"), PROGRAM)?;
-        new.add("init", PROGRAM, include_bytes!("../guest/initramfs-init").to_vec());
-        new.inject_bytes("sbin/rdb-guest-init", PROGRAM, include_bytes!("../guest/init").to_vec());
+        new.add(
+            "init",
+            PROGRAM,
+            include_bytes!("../guest/initramfs-init").to_vec(),
+        );
+        new.inject_bytes(
+            "sbin/rdb-guest-init",
+            PROGRAM,
+            include_bytes!("../guest/init").to_vec(),
+        );
         let agent = cache::existing(cache::tools()?.join("rdb-guest-agent"), "guest agent")?;
         new.inject("usr/local/sbin/rdb-guest-agent", &agent)?;
         Ok(new)
@@ -57,7 +65,11 @@ impl Initrd {
     ///
     /// The file cannot be read.
     pub fn boot_module(&mut self, order: usize, from: &Path) -> Result<()> {
-        let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = from
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         self.copy(&format!("modules/{order:02}-{name}"), from, PLAIN)
     }
 
@@ -85,13 +97,23 @@ impl Initrd {
     /// # Errors
     ///
     /// depmod fails.
-    pub fn inject_module(&mut self, module: Option<&Path>, release: &str, tree: &Path, whole: bool) -> Result<()> {
+    pub fn inject_module(
+        &mut self,
+        module: Option<&Path>,
+        release: &str,
+        tree: &Path,
+        whole: bool,
+    ) -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let folder = scratch.path().join("lib/modules").join(release);
         fs::create_dir_all(folder.join("updates"))?;
         let stock = tree.join("lib/modules").join(release);
         std::os::unix::fs::symlink(stock.join("kernel"), folder.join("kernel"))?;
-        for name in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
+        for name in [
+            "modules.order",
+            "modules.builtin",
+            "modules.builtin.modinfo",
+        ] {
             if stock.join(name).exists() {
                 fs::copy(stock.join(name), folder.join(name))?;
             }
@@ -100,9 +122,16 @@ impl Initrd {
             let _ = fs::copy(module, folder.join("updates/rdb.ko"))
                 .with_context(|| format!("{}", module.display()))?;
         }
-        let depmod = Command::new("/sbin/depmod").arg("-b").arg(scratch.path()).arg(release).output()?;
+        let depmod = Command::new("/sbin/depmod")
+            .arg("-b")
+            .arg(scratch.path())
+            .arg(release)
+            .output()?;
         if !depmod.status.success() {
-            bail!("depmod for {release}: {}", String::from_utf8_lossy(&depmod.stderr));
+            bail!(
+                "depmod for {release}: {}",
+                String::from_utf8_lossy(&depmod.stderr)
+            );
         }
         self.inject_tree(&folder, &format!("lib/modules/{release}"), whole)
     }
@@ -111,7 +140,10 @@ impl Initrd {
     fn inject_tree(&mut self, from: &Path, to: &str, whole: bool) -> Result<()> {
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let (path, name) = (
+                entry.path(),
+                entry.file_name().to_string_lossy().into_owned(),
+            );
             let to = format!("{to}/{name}");
             if path.is_dir() {
                 if whole || !path.is_symlink() {
@@ -137,12 +169,16 @@ impl Initrd {
         folders.remove(Path::new(""));
         let mut out = BufWriter::new(File::create(to)?);
         for (index, folder) in folders.iter().enumerate() {
-            let node = NewcBuilder::new(&folder.to_string_lossy()).ino(number(index)).mode(DIRECTORY);
+            let node = NewcBuilder::new(&folder.to_string_lossy())
+                .ino(number(index))
+                .mode(DIRECTORY);
             node.write(&mut out, 0).finish()?;
         }
         for (index, (name, (mode, data))) in self.files.iter().enumerate() {
             let length = u32::try_from(data.len()).context("file too long for the archive")?;
-            let node = NewcBuilder::new(name).ino(number(folders.len() + index)).mode(*mode);
+            let node = NewcBuilder::new(name)
+                .ino(number(folders.len() + index))
+                .mode(*mode);
             let mut file = node.write(&mut out, length);
             io_write(&mut file, data)?;
             file.finish()?;
@@ -162,7 +198,12 @@ fn number(index: usize) -> u32 {
 
 /// In the guest `/lib`, `/bin` and `/sbin` are links into `/usr`, which the copy must not replace by folders.
 fn in_guest(path: &str) -> String {
-    let merged = ["lib/", "bin/", "sbin/"].iter().any(|top| path.starts_with(top));
-    if merged { format!("usr/{path}") } else { path.to_owned() }
+    let merged = ["lib/", "bin/", "sbin/"]
+        .iter()
+        .any(|top| path.starts_with(top));
+    if merged {
+        format!("usr/{path}")
+    } else {
+        path.to_owned()
+    }
 }
-

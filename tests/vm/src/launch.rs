@@ -52,7 +52,10 @@ impl Launch {
             sender
         });
         let (reply, answer) = mpsc::channel();
-        starter.send((self, reply)).ok().context("the starter thread is gone")?;
+        starter
+            .send((self, reply))
+            .ok()
+            .context("the starter thread is gone")?;
         answer.recv().context("the starter thread is gone")?
     }
 
@@ -60,14 +63,22 @@ impl Launch {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).args(&self.argv);
         command.envs(self.env);
-        command.stdin(Stdio::null()).stdout(self.log.try_clone()?).stderr(self.log);
+        command
+            .stdin(Stdio::null())
+            .stdout(self.log.try_clone()?)
+            .stderr(self.log);
         command.process_group(0);
         let mappings = self
             .fds
             .into_iter()
-            .map(|(parent_fd, child_fd)| FdMapping { parent_fd, child_fd })
+            .map(|(parent_fd, child_fd)| FdMapping {
+                parent_fd,
+                child_fd,
+            })
             .collect();
-        command.fd_mappings(mappings).context("descriptors of the machine collide")?;
+        command
+            .fd_mappings(mappings)
+            .context("descriptors of the machine collide")?;
         let child = command
             .spawn()
             .with_context(|| format!("cannot start setpriv with {:?}", self.argv))?;

@@ -54,7 +54,10 @@ impl Link {
     pub fn new() -> Result<Self> {
         let (a, a_end) = UnixDatagram::pair()?;
         let (b, b_end) = UnixDatagram::pair()?;
-        let link = Self { lanes: Default::default(), ends: [a_end, b_end] };
+        let link = Self {
+            lanes: Default::default(),
+            ends: [a_end, b_end],
+        };
         for end in [&a, &b] {
             end.set_write_timeout(Some(STUCK))?;
         }
@@ -98,7 +101,10 @@ impl Link {
     /// Frames carried and lost so far in a direction.
     pub fn counts(&self, way: Way) -> (u64, u64) {
         let lane = &self.lanes[way as usize];
-        (lane.frames.load(Ordering::Relaxed), lane.dropped.load(Ordering::Relaxed))
+        (
+            lane.frames.load(Ordering::Relaxed),
+            lane.dropped.load(Ordering::Relaxed),
+        )
     }
 }
 

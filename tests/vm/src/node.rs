@@ -16,7 +16,7 @@ use rustix::process::Signal;
 
 use crate::{
     agent::{Agent, Background, Output},
-    console,
+    cache, console,
     disk::Disk,
     ground::{Ground, Kernel, Plan},
     launch::Group,
@@ -74,6 +74,19 @@ impl Node {
         for program in &plan.programs {
             let name = program.file_name().unwrap_or_default().to_string_lossy();
             initrd.inject(&format!("usr/local/sbin/{name}"), program)?;
+            if name == "rdb-heartbeat" {
+                let scripts = cache::checkout().join("tools/rdb-heartbeat/resource.d");
+                for script in
+                    fs::read_dir(&scripts).with_context(|| format!("{}", scripts.display()))?
+                {
+                    let script = script?;
+                    let name = script.file_name().to_string_lossy().into_owned();
+                    initrd.inject(
+                        &format!("usr/lib/rdb-heartbeat/resource.d/{name}"),
+                        &script.path(),
+                    )?;
+                }
+            }
         }
         initrd.settings(settings(&plan));
         initrd.write(&plan.folder.join("initrd"))?;
@@ -127,7 +140,11 @@ impl Node {
         }
         let (agent, agent_end) = UnixStream::pair()?;
         let (qmp, qmp_end) = UnixStream::pair()?;
-        let shell = if self.plan.shell { Some(UnixStream::pair()?) } else { None };
+        let shell = if self.plan.shell {
+            Some(UnixStream::pair()?)
+        } else {
+            None
+        };
         let (shell, shell_end) = shell.map_or((None, None), |(a, b)| (Some(a), Some(b.into())));
         let log = self.plan.logs.join(format!("{}-machine.log", self.name()));
         let launch = self.plan.ground.launch(Plan {
@@ -148,17 +165,36 @@ impl Node {
         let started = Instant::now();
         let group = launch.start()?;
         let agent = Agent::connect(agent, BOOT_LIMIT).with_context(|| {
-            format!("{} did not boot; console: {}", self.name(), self.console_path().display())
+            format!(
+                "{} did not boot; console: {}",
+                self.name(),
+                self.console_path().display()
+            )
         })?;
-        self.note(&format!("booted {} in {:.1} s", agent.kernel(), started.elapsed().as_secs_f64()));
-        let qmp = if self.plan.ground == Ground::Uml { None } else { Some(Qmp::connect(qmp)?) };
-        *running = Some(Running { group, agent, qmp, shell });
+        self.note(&format!(
+            "booted {} in {:.1} s",
+            agent.kernel(),
+            started.elapsed().as_secs_f64()
+        ));
+        let qmp = if self.plan.ground == Ground::Uml {
+            None
+        } else {
+            Some(Qmp::connect(qmp)?)
+        };
+        *running = Some(Running {
+            group,
+            agent,
+            qmp,
+            shell,
+        });
         Ok(())
     }
 
     /// True while the machine runs (also while it is frozen).
     pub fn is_up(&self) -> bool {
-        self.running().as_mut().is_some_and(|running| !running.group.ended())
+        self.running()
+            .as_mut()
+            .is_some_and(|running| !running.group.ended())
     }
 
     /// Kills the machine: its kernel gets no chance to do anything. What it had written to its disks is there,
@@ -227,7 +263,9 @@ impl Node {
     /// The machine is down, or what `work` says.
     pub fn with_monitor<T>(&self, work: impl FnOnce(&mut Qmp) -> Result<T>) -> Result<Option<T>> {
         let mut running = self.running();
-        let running = running.as_mut().with_context(|| format!("{} is down", self.name()))?;
+        let running = running
+            .as_mut()
+            .with_context(|| format!("{} is down", self.name()))?;
         running.qmp.as_mut().map(work).transpose()
     }
 
@@ -261,7 +299,11 @@ impl Node {
             .spawn(command)?
             .wait(limit)
             .with_context(|| format!("{}: {command}", self.name()))?;
-        self.note(&format!("  code {}: {}", output.code, output.all().trim_end()));
+        self.note(&format!(
+            "  code {}: {}",
+            output.code,
+            output.all().trim_end()
+        ));
         Ok(output)
     }
 
@@ -273,7 +315,12 @@ impl Node {
     pub fn run(&self, command: &str) -> Result<String> {
         let output = self.sh(command)?;
         if output.code != 0 {
-            bail!("{}: `{command}` ended with code {}:\n{}", self.name(), output.code, output.all());
+            bail!(
+                "{}: `{command}` ended with code {}:\n{}",
+                self.name(),
+                output.code,
+                output.all()
+            );
         }
         Ok(output.out().trim_end().to_owned())
     }
@@ -286,7 +333,11 @@ impl Node {
     pub fn run_fails(&self, command: &str) -> Result<String> {
         let output = self.sh(command)?;
         if output.code == 0 {
-            bail!("{}: `{command}` succeeded but must not:\n{}", self.name(), output.all());
+            bail!(
+                "{}: `{command}` succeeded but must not:\n{}",
+                self.name(),
+                output.all()
+            );
         }
         Ok(output.all())
     }
@@ -298,7 +349,10 @@ impl Node {
     /// The machine is gone.
     pub fn spawn(&self, command: &str) -> Result<Background> {
         self.note(&format!("$ {command}"));
-        let agent = self.running().as_ref().map(|running| Arc::clone(&running.agent));
+        let agent = self
+            .running()
+            .as_ref()
+            .map(|running| Arc::clone(&running.agent));
         let agent = agent.with_context(|| format!("{} is down", self.name()))?;
         agent.spawn(&["/bin/bash", "-c", command])
     }
@@ -308,7 +362,12 @@ impl Node {
     /// # Errors
     ///
     /// That does not happen within `limit`.
-    pub fn wait_until(&self, command: &str, accept: impl Fn(&Output) -> bool, limit: Duration) -> Result<Output> {
+    pub fn wait_until(
+        &self,
+        command: &str,
+        accept: impl Fn(&Output) -> bool,
+        limit: Duration,
+    ) -> Result<Output> {
         let deadline = Instant::now() + limit;
         loop {
             let output = self.sh(command)?;
@@ -316,7 +375,11 @@ impl Node {
                 return Ok(output);
             }
             if Instant::now() > deadline {
-                bail!("{}: `{command}` is still not as expected after {limit:?}; last:\n{}", self.name(), output.all());
+                bail!(
+                    "{}: `{command}` is still not as expected after {limit:?}; last:\n{}",
+                    self.name(),
+                    output.all()
+                );
             }
             thread::sleep(Duration::from_millis(500));
         }
@@ -398,7 +461,10 @@ impl Node {
                 return Ok(line.to_owned());
             }
             if Instant::now() > deadline {
-                bail!("{}: no line like /{pattern}/ on the console within {limit:?}", self.name());
+                bail!(
+                    "{}: no line like /{pattern}/ on the console within {limit:?}",
+                    self.name()
+                );
             }
             thread::sleep(Duration::from_millis(100));
         }
@@ -410,7 +476,10 @@ impl Node {
     ///
     /// Not a regular expression.
     pub fn allow_on_console(&self, pattern: &str) -> Result<()> {
-        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).push(Regex::new(pattern)?);
+        self.allowed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Regex::new(pattern)?);
         Ok(())
     }
 
@@ -425,8 +494,17 @@ impl Node {
         if troubles.is_empty() {
             return Ok(());
         }
-        let shown = troubles.iter().take(10).cloned().collect::<Vec<_>>().join("\n");
-        bail!("{}: the kernel is in trouble (whole log in {}):\n{shown}", self.name(), self.console_path().display())
+        let shown = troubles
+            .iter()
+            .take(10)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n");
+        bail!(
+            "{}: the kernel is in trouble (whole log in {}):\n{shown}",
+            self.name(),
+            self.console_path().display()
+        )
     }
 
     /// Where the console log is.
@@ -456,7 +534,11 @@ fn settings(plan: &NodePlan) -> String {
         .enumerate()
         .map(|(index, disk)| {
             let letter = char::from(b'b' + u8::try_from(index).unwrap_or(0));
-            format!("sd{letter}:{}:{}", plan.ground.disk_device(index), disk.spec.block)
+            format!(
+                "sd{letter}:{}:{}",
+                plan.ground.disk_device(index),
+                disk.spec.block
+            )
         })
         .collect();
     let shell = if plan.shell { "ttyS1" } else { "" };

@@ -154,11 +154,30 @@ mod tests {
     #[test]
     fn messages_survive_the_line() {
         let mut line = Vec::new();
-        send(&mut line, &Request::Spawn { id: 7, argv: vec!["true".into()] }).unwrap();
-        send(&mut line, &Request::Stdin { id: 7, data: vec![0xff; CHUNK] }).unwrap();
+        send(
+            &mut line,
+            &Request::Spawn {
+                id: 7,
+                argv: vec!["true".into()],
+            },
+        )
+        .unwrap();
+        send(
+            &mut line,
+            &Request::Stdin {
+                id: 7,
+                data: vec![0xff; CHUNK],
+            },
+        )
+        .unwrap();
         let mut read = line.as_slice();
-        assert!(matches!(receive(&mut read).unwrap(), Request::Spawn { id: 7, .. }));
-        let Request::Stdin { data, .. } = receive(&mut read).unwrap() else { panic!("kind") };
+        assert!(matches!(
+            receive(&mut read).unwrap(),
+            Request::Spawn { id: 7, .. }
+        ));
+        let Request::Stdin { data, .. } = receive(&mut read).unwrap() else {
+            panic!("kind")
+        };
         assert_eq!(data, vec![0xff; CHUNK]);
         let end = receive::<Request>(&mut read).unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);

@@ -45,6 +45,9 @@ impl Qmp {
     /// The machine's own.
     pub fn unplug_disk(&mut self, disk: usize) -> Result<()> {
         let id = format!("lower{disk}-device");
-        self.client.execute(&qmp::device_del { id }).map(drop).context("device_del")
+        self.client
+            .execute(&qmp::device_del { id })
+            .map(drop)
+            .context("device_del")
     }
 }

@@ -63,18 +63,26 @@ impl Volume {
 
     fn parse(text: &str, minor: u32) -> Option<Self> {
         let mark = format!("{minor}: ");
-        let mut lines = text.lines().skip_while(|line| !line.trim_start().starts_with(&mark));
+        let mut lines = text
+            .lines()
+            .skip_while(|line| !line.trim_start().starts_with(&mark));
         let first = lines.next()?;
         let second = lines.next().unwrap_or_default();
         let field = |line: &str, name: &str| -> Option<String> {
-            line.split_whitespace().find_map(|word| word.strip_prefix(name)).map(str::to_owned)
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(name))
+                .map(str::to_owned)
         };
         let pair = |name: &str| -> (String, String) {
             let value = field(first, name).unwrap_or_default();
             let (own, peer) = value.split_once('/').unwrap_or((value.as_str(), ""));
             (own.to_owned(), peer.to_owned())
         };
-        let number = |name: &str| field(second, name).and_then(|v| v.parse().ok()).unwrap_or(0);
+        let number = |name: &str| {
+            field(second, name)
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(0)
+        };
         Some(Self {
             connection: field(first, "cs:")?,
             roles: pair("ro:"),
@@ -93,7 +101,10 @@ impl Volume {
 /// The module is not loaded, or the machine is gone.
 pub fn volume(node: &Node, minor: u32) -> Result<Volume> {
     let text = node.run("cat /proc/rdb")?;
-    let unused = Volume { connection: "Unconfigured".into(), ..Volume::default() };
+    let unused = Volume {
+        connection: "Unconfigured".into(),
+        ..Volume::default()
+    };
     Ok(Volume::parse(&text, minor).unwrap_or(unused))
 }
 
@@ -102,7 +113,12 @@ pub fn volume(node: &Node, minor: u32) -> Result<Volume> {
 /// # Errors
 ///
 /// It is not within `limit`.
-pub fn wait_volume(node: &Node, minor: u32, limit: Duration, wanted: impl Fn(&Volume) -> bool) -> Result<Volume> {
+pub fn wait_volume(
+    node: &Node,
+    minor: u32,
+    limit: Duration,
+    wanted: impl Fn(&Volume) -> bool,
+) -> Result<Volume> {
     let deadline = Instant::now() + limit;
     loop {
         let now = volume(node, minor)?;
@@ -110,7 +126,10 @@ pub fn wait_volume(node: &Node, minor: u32, limit: Duration, wanted: impl Fn(&Vo
             return Ok(now);
         }
         if Instant::now() > deadline {
-            bail!("{}: minor {minor} is still not as expected after {limit:?}: {now:?}", node.name());
+            bail!(
+                "{}: minor {minor} is still not as expected after {limit:?}: {now:?}",
+                node.name()
+            );
         }
         std::thread::sleep(Duration::from_millis(300));
     }
@@ -142,7 +161,8 @@ pub fn first_sync(bed: &Testbed, volumes: u32) -> Result<()> {
     bed.a.run("rdbadm primary --force r0")?;
     for minor in 0..volumes {
         let limit = Duration::from_secs(900);
-        wait_volume(&bed.a, minor, limit, Volume::in_sync).context("the first sync does not end")?;
+        wait_volume(&bed.a, minor, limit, Volume::in_sync)
+            .context("the first sync does not end")?;
         wait_volume(&bed.b, minor, limit, Volume::in_sync)?;
     }
     Ok(())
@@ -165,7 +185,8 @@ pub fn start(bed: &Testbed) -> Result<()> {
 ///
 /// It never is.
 pub fn promote(node: &Node) -> Result<()> {
-    node.wait_until("rdbadm primary r0", |output| output.code == 0, SETTLE).map(drop)
+    node.wait_until("rdbadm primary r0", |output| output.code == 0, SETTLE)
+        .map(drop)
 }
 
 /// Size of a device in bytes: the part of the lower disks that must be identical.
@@ -175,7 +196,10 @@ pub fn promote(node: &Node) -> Result<()> {
 /// No such device.
 pub fn device_bytes(node: &Node, minor: u32) -> Result<u64> {
     // Not through the device itself, which a secondary does not let anyone open. sysfs counts in 512 bytes.
-    Ok(node.run(&format!("cat /sys/class/block/rdb{minor}/size"))?.parse::<u64>()? * 512)
+    Ok(node
+        .run(&format!("cat /sys/class/block/rdb{minor}/size"))?
+        .parse::<u64>()?
+        * 512)
 }
 
 /// "Two ends, one truth": waits until every volume is in sync, then compares the lower disks byte for byte.
@@ -210,7 +234,10 @@ mod tests {
         let volume = Volume::parse(PROC, 0).unwrap();
         assert_eq!(volume.connection, "SyncSource");
         assert_eq!(volume.disks, ("UpToDate".into(), "Inconsistent".into()));
-        assert_eq!((volume.sent, volume.received, volume.out_of_sync), (101_440, 7, 940_480));
+        assert_eq!(
+            (volume.sent, volume.received, volume.out_of_sync),
+            (101_440, 7, 940_480)
+        );
         assert!(!volume.in_sync());
         assert_eq!(Volume::parse(PROC, 2).unwrap().connection, "Unconfigured");
         assert_eq!(Volume::parse(PROC, 1), None);

@@ -58,17 +58,30 @@ fn word_of(index: u64, place: u64, stamp: Stamp) -> u64 {
 pub fn look(block: &[u8], place: u64) -> Found {
     let words: Vec<u64> = block
         .chunks_exact(8)
-        .map(|word| word.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        .map(|word| {
+            word.iter()
+                .rev()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte))
+        })
         .collect();
     if words.iter().all(|word| *word == 0) {
         return Found::Empty;
     }
-    let [magic, generation, sequence, ..] = words[..] else { return Found::Damaged };
-    let stamp = Stamp { generation, sequence };
+    let [magic, generation, sequence, ..] = words[..] else {
+        return Found::Damaged;
+    };
+    let stamp = Stamp {
+        generation,
+        sequence,
+    };
     let right = magic == MAGIC ^ place
         && words.len() == WORDS
         && (3..WORDS).all(|index| words[index] == word_of(index as u64, place, stamp));
-    if right { Found::Whole(stamp) } else { Found::Damaged }
+    if right {
+        Found::Whole(stamp)
+    } else {
+        Found::Damaged
+    }
 }
 
 /// The outside record: for each block the last write that was acknowledged.
@@ -82,11 +95,24 @@ pub struct Record {
 impl Record {
     /// Takes in a line `A GENERATION PLACE COUNT SEQUENCE` of the writer; other lines are passed over.
     pub fn take_line(&mut self, line: &str) {
-        let Some(rest) = line.strip_prefix("A ") else { return };
-        let numbers: Vec<u64> = rest.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-        let [generation, place, count, sequence] = numbers[..] else { return };
+        let Some(rest) = line.strip_prefix("A ") else {
+            return;
+        };
+        let numbers: Vec<u64> = rest
+            .split_whitespace()
+            .filter_map(|n| n.parse().ok())
+            .collect();
+        let [generation, place, count, sequence] = numbers[..] else {
+            return;
+        };
         for place in place..place + count {
-            self.last.insert(place, Stamp { generation, sequence });
+            self.last.insert(
+                place,
+                Stamp {
+                    generation,
+                    sequence,
+                },
+            );
         }
         self.acknowledged += 1;
     }
@@ -97,12 +123,17 @@ impl Record {
     /// # Errors
     ///
     /// The blocks that are wrong.
-    pub fn check(&self, mut block_at: impl FnMut(u64) -> anyhow::Result<Vec<u8>>) -> anyhow::Result<usize> {
+    pub fn check(
+        &self,
+        mut block_at: impl FnMut(u64) -> anyhow::Result<Vec<u8>>,
+    ) -> anyhow::Result<usize> {
         let mut wrong = Vec::new();
         for (place, wanted) in &self.last {
             match look(&block_at(*place)?, *place) {
                 Found::Whole(found) if found >= *wanted => {}
-                found => wrong.push(format!("block {place}: acknowledged {wanted:?}, found {found:?}")),
+                found => wrong.push(format!(
+                    "block {place}: acknowledged {wanted:?}, found {found:?}"
+                )),
             }
         }
         anyhow::ensure!(
@@ -110,7 +141,12 @@ impl Record {
             "{} of {} blocks lost an acknowledged write:\n{}",
             wrong.len(),
             self.last.len(),
-            wrong.iter().take(10).cloned().collect::<Vec<_>>().join("\n")
+            wrong
+                .iter()
+                .take(10)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n")
         );
         Ok(self.last.len())
     }
@@ -122,14 +158,27 @@ mod tests {
 
     fn block(place: u64, generation: u64, sequence: u64) -> Vec<u8> {
         let mut block = vec![0; BLOCK];
-        stamp(&mut block, place, Stamp { generation, sequence });
+        stamp(
+            &mut block,
+            place,
+            Stamp {
+                generation,
+                sequence,
+            },
+        );
         block
     }
 
     #[test]
     fn right_stale_torn_and_misplaced_are_told_apart() {
         let good = block(9, 1, 5);
-        assert_eq!(look(&good, 9), Found::Whole(Stamp { generation: 1, sequence: 5 }));
+        assert_eq!(
+            look(&good, 9),
+            Found::Whole(Stamp {
+                generation: 1,
+                sequence: 5
+            })
+        );
         assert_eq!(look(&good, 10), Found::Damaged);
         assert_eq!(look(&[0; BLOCK], 9), Found::Empty);
         let mut torn = good.clone();
@@ -145,7 +194,13 @@ mod tests {
         let disk = |sequence| move |place| Ok(block(place, 1, sequence));
         assert_eq!(record.check(disk(5)).unwrap(), 2);
         assert_eq!(record.check(disk(6)).unwrap(), 2);
-        assert!(record.check(disk(4)).unwrap_err().to_string().contains("2 of 2"));
+        assert!(
+            record
+                .check(disk(4))
+                .unwrap_err()
+                .to_string()
+                .contains("2 of 2")
+        );
         assert!(record.check(|_| Ok(vec![0; BLOCK])).is_err());
     }
 }

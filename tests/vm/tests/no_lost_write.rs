@@ -26,14 +26,20 @@ fn rounds(ground: Ground) -> Result<u64> {
 }
 
 fn primary_killed(ground: Ground) -> Result<()> {
-    let bed = Testbed::builder("primary_killed", ground).disks(&[DiskSpec::mib(32)]).boot()?;
+    let bed = Testbed::builder("primary_killed", ground)
+        .disks(&[DiskSpec::mib(32)])
+        .boot()?;
     rdb::start(&bed)?;
     let mut record = Record::default();
     let (mut primary, mut survivor) = (&bed.a, &bed.b);
     for round in 1..=rounds(ground)? {
         let acknowledgements: u64 = rand::random_range(20..600);
-        one_round(primary, survivor, round, acknowledgements, &mut record)
-            .with_context(|| format!("round {round}, {} killed after {acknowledgements} writes", primary.name()))?;
+        one_round(primary, survivor, round, acknowledgements, &mut record).with_context(|| {
+            format!(
+                "round {round}, {} killed after {acknowledgements} writes",
+                primary.name()
+            )
+        })?;
         primary.boot()?;
         primary.run("modprobe rdb && rdbadm up r0")?;
         rdb::assert_one_truth(&bed).with_context(|| format!("after round {round}"))?;
@@ -42,7 +48,13 @@ fn primary_killed(ground: Ground) -> Result<()> {
     bed.finish()
 }
 
-fn one_round(primary: &Node, survivor: &Node, round: u64, acknowledgements: u64, record: &mut Record) -> Result<()> {
+fn one_round(
+    primary: &Node,
+    survivor: &Node,
+    round: u64,
+    acknowledgements: u64,
+    record: &mut Record,
+) -> Result<()> {
     let mut writer = primary.spawn(&format!("rdb-iowriter /dev/rdb0 {round}"))?;
     record.acknowledged = 0;
     while record.acknowledged < acknowledgements {
@@ -57,21 +69,35 @@ fn one_round(primary: &Node, survivor: &Node, round: u64, acknowledgements: u64,
     let bytes = rdb::device_bytes(survivor, 0)?;
     // Read through the device, and, past everything that rdb may think, from the disk below.
     let device = survivor.read_file("/dev/rdb0")?;
-    ensure!(device.len() as u64 == bytes, "device of {bytes} bytes gave {}", device.len());
+    ensure!(
+        device.len() as u64 == bytes,
+        "device of {bytes} bytes gave {}",
+        device.len()
+    );
     let at = |place: u64| {
         let begin = usize::try_from(place)? * BLOCK;
-        device.get(begin..begin + BLOCK).map(<[u8]>::to_vec).context("beyond the device")
+        device
+            .get(begin..begin + BLOCK)
+            .map(<[u8]>::to_vec)
+            .context("beyond the device")
     };
     let blocks = record.check(at).context("through /dev/rdb0")?;
     let disk = &survivor.disks()[0];
-    record.check(|place| disk.read(place * BLOCK as u64, BLOCK)).context("on the lower disk")?;
-    println!("round {round}: {} acknowledged writes, {blocks} blocks checked", record.acknowledged);
+    record
+        .check(|place| disk.read(place * BLOCK as u64, BLOCK))
+        .context("on the lower disk")?;
+    println!(
+        "round {round}: {} acknowledged writes, {blocks} blocks checked",
+        record.acknowledged
+    );
     Ok(())
 }
 
 /// fio writes with checksums in every block; what it wrote verifies on the other node after the primary's death.
 fn fio_verifies_on_the_survivor(ground: Ground) -> Result<()> {
-    let bed = Testbed::builder("fio_verifies", ground).disks(&[DiskSpec::mib(32)]).boot()?;
+    let bed = Testbed::builder("fio_verifies", ground)
+        .disks(&[DiskSpec::mib(32)])
+        .boot()?;
     rdb::start(&bed)?;
     let job = "fio --name=j --filename=/dev/rdb0 --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite \
                --bsrange=4k-64k --size=16m --randseed=7 --verify=crc32c --verify_fatal=1 --allow_file_create=0";

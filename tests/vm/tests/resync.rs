@@ -7,17 +7,28 @@ use rdb_testbed::{
     vm_tests,
 };
 
-vm_tests!(first_sync_and_replication, cut_link, peer_killed_and_back, disconnected_and_connected, two_volumes);
+vm_tests!(
+    first_sync_and_replication,
+    cut_link,
+    peer_killed_and_back,
+    disconnected_and_connected,
+    two_volumes
+);
 
 /// All of the disk is copied, and later writes go to both at once.
 fn first_sync_and_replication(ground: Ground) -> Result<()> {
-    let bed = Testbed::builder("first_sync", ground).disks(&[DiskSpec::mib(48)]).boot()?;
+    let bed = Testbed::builder("first_sync", ground)
+        .disks(&[DiskSpec::mib(48)])
+        .boot()?;
     // Data from before rdb must be copied, too.
-    bed.a.run("dd if=/dev/urandom of=/dev/sdb bs=1M count=40 conv=fsync status=none")?;
+    bed.a
+        .run("dd if=/dev/urandom of=/dev/sdb bs=1M count=40 conv=fsync status=none")?;
     ensure!(bed.assert_identical(0, 40 << 20).is_err());
     rdb::start(&bed)?;
     rdb::assert_one_truth(&bed)?;
-    bed.a.run("mkfs.ext4 -q /dev/rdb0 && mount /dev/rdb0 /mnt && cp -r /usr/bin/b* /mnt && umount /mnt")?;
+    bed.a.run(
+        "mkfs.ext4 -q /dev/rdb0 && mount /dev/rdb0 /mnt && cp -r /usr/bin/b* /mnt && umount /mnt",
+    )?;
     rdb::assert_one_truth(&bed)?;
     bed.finish()
 }
@@ -26,21 +37,36 @@ fn first_sync_and_replication(ground: Ground) -> Result<()> {
 fn cut_link(ground: Ground) -> Result<()> {
     let bed = Testbed::builder("cut_link", ground).boot()?;
     rdb::start(&bed)?;
-    bed.a.run("mkfs.ext4 -q /dev/rdb0 && mount /dev/rdb0 /mnt && sync")?;
+    bed.a
+        .run("mkfs.ext4 -q /dev/rdb0 && mount /dev/rdb0 /mnt && sync")?;
     bed.link.cut();
     rdb::wait_volume(&bed.a, 0, SETTLE, |v| v.connection == "WFConnection")?;
-    bed.a.run("dd if=/dev/urandom of=/mnt/alone bs=64k count=64 conv=fsync status=none; sync")?;
+    bed.a
+        .run("dd if=/dev/urandom of=/mnt/alone bs=64k count=64 conv=fsync status=none; sync")?;
     let alone = rdb::volume(&bed.a, 0)?;
-    ensure!(alone.out_of_sync >= 4096, "4 MiB written alone, remembered: {alone:?}");
-    ensure!(alone.roles.0 == "Primary" && alone.disks.0 == "UpToDate", "{alone:?}");
-    ensure!(bed.assert_identical(0, rdb::device_bytes(&bed.a, 0)?).is_err(), "the cut link let writes through");
+    ensure!(
+        alone.out_of_sync >= 4096,
+        "4 MiB written alone, remembered: {alone:?}"
+    );
+    ensure!(
+        alone.roles.0 == "Primary" && alone.disks.0 == "UpToDate",
+        "{alone:?}"
+    );
+    ensure!(
+        bed.assert_identical(0, rdb::device_bytes(&bed.a, 0)?)
+            .is_err(),
+        "the cut link let writes through"
+    );
     let before = alone.sent;
     bed.link.restore();
     rdb::assert_one_truth(&bed)?;
     // Counted since the connection came up, or since the volume did.
     let now = rdb::volume(&bed.a, 0)?.sent;
     let sent = now.checked_sub(before).unwrap_or(now);
-    ensure!(sent < 24 << 10, "sent {sent} KiB for 4 MiB of changes: not only what changed");
+    ensure!(
+        sent < 24 << 10,
+        "sent {sent} KiB for 4 MiB of changes: not only what changed"
+    );
     ensure!(sent >= 4096, "sent {sent} KiB for 4 MiB of changes");
     bed.finish()
 }
@@ -61,7 +87,11 @@ fn peer_killed_and_back(ground: Ground) -> Result<()> {
     bed.b.boot()?;
     bed.b.run("modprobe rdb && rdbadm up r0")?;
     rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
-    ensure!(writer.look(), "the writer stopped: {}", writer.printed().all());
+    ensure!(
+        writer.look(),
+        "the writer stopped: {}",
+        writer.printed().all()
+    );
     drop(writer);
     rdb::assert_one_truth(&bed)?;
     bed.finish()
@@ -75,7 +105,10 @@ fn disconnected_and_connected(ground: Ground) -> Result<()> {
         bed.a.run("rdbadm disconnect r0")?;
         let alone = rdb::wait_volume(&bed.a, 0, SETTLE, |v| v.connection == "StandAlone")?;
         ensure!(alone.disks.0 == "UpToDate", "{alone:?}");
-        bed.a.run(&format!("dd if=/dev/urandom of=/dev/rdb0 bs=1M seek={} count=3 oflag=direct status=none", round * 7))?;
+        bed.a.run(&format!(
+            "dd if=/dev/urandom of=/dev/rdb0 bs=1M seek={} count=3 oflag=direct status=none",
+            round * 7
+        ))?;
         bed.a.run("rdbadm connect r0")?;
         rdb::assert_one_truth(&bed)?;
     }
@@ -85,7 +118,9 @@ fn disconnected_and_connected(ground: Ground) -> Result<()> {
 /// Two volumes of one resource, one with 4096-byte blocks; roles change sides.
 fn two_volumes(ground: Ground) -> Result<()> {
     let disks = [DiskSpec::mib(32), DiskSpec::mib(24).block(4096)];
-    let bed = Testbed::builder("two_volumes", ground).disks(&disks).boot()?;
+    let bed = Testbed::builder("two_volumes", ground)
+        .disks(&disks)
+        .boot()?;
     rdb::start(&bed)?;
     ensure!(bed.a.run("blockdev --getss /dev/rdb1")? == "4096");
     bed.a.run("for d in rdb0 rdb1; do dd if=/dev/urandom of=/dev/$d bs=1M count=9 oflag=direct status=none; done")?;

@@ -21,7 +21,10 @@ resource r0 {
 
 #[test]
 fn two_nodes_replicate() -> Result<()> {
-    let bed = Testbed::builder("stock_drbd", Ground::Qemu).bare().disks(&[DiskSpec::mib(32)]).boot()?;
+    let bed = Testbed::builder("stock_drbd", Ground::Qemu)
+        .bare()
+        .disks(&[DiskSpec::mib(32)])
+        .boot()?;
     bed.both(|node| {
         node.write_file("/etc/drbd.conf", CONFIGURATION)?;
         node.run("modprobe drbd && yes yes | drbdadm create-md r0 && drbdadm up r0")?;
@@ -32,14 +35,20 @@ fn two_nodes_replicate() -> Result<()> {
     bed.a.run("drbdadm primary --force r0")?;
     let in_sync = |output: &rdb_testbed::Output| output.out().contains("ds:UpToDate/UpToDate");
     bed.a.wait_until("cat /proc/drbd", in_sync, LIMIT)?;
-    bed.a.run("mkfs.ext4 -q /dev/drbd0 && mount /dev/drbd0 /mnt && cp -r /etc /mnt && umount /mnt")?;
+    bed.a.run(
+        "mkfs.ext4 -q /dev/drbd0 && mount /dev/drbd0 /mnt && cp -r /etc /mnt && umount /mnt",
+    )?;
     bed.assert_identical(0, 31 * MIB)?;
 
     bed.link.cut();
     let alone = |output: &rdb_testbed::Output| output.out().contains("cs:WFConnection");
     bed.a.wait_until("cat /proc/drbd", alone, LIMIT)?;
-    bed.a.run("mount /dev/drbd0 /mnt && cp -r /usr/sbin /mnt && umount /mnt")?;
-    ensure!(bed.assert_identical(0, 31 * MIB).is_err(), "the cut link let writes through");
+    bed.a
+        .run("mount /dev/drbd0 /mnt && cp -r /usr/sbin /mnt && umount /mnt")?;
+    ensure!(
+        bed.assert_identical(0, 31 * MIB).is_err(),
+        "the cut link let writes through"
+    );
     bed.link.restore();
     bed.a.wait_until("cat /proc/drbd", in_sync, LIMIT)?;
     bed.assert_identical(0, 31 * MIB)?;

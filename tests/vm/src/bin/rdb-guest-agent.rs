@@ -58,9 +58,15 @@ fn serve(device: &std::path::Path) -> io::Result<()> {
     }
     let to: Channel = Arc::new(Mutex::new(from.try_clone()?));
     let processes = Processes::default();
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let kernel = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
     tell(&to, &Event::Hello { kernel, window });
-    let mut from = BufReader::new(Line { from, report: window.map(|_| Arc::clone(&to)) });
+    let mut from = BufReader::new(Line {
+        from,
+        report: window.map(|_| Arc::clone(&to)),
+    });
     loop {
         match protocol::receive(&mut from)? {
             Request::Spawn { id, argv } => {
@@ -70,7 +76,10 @@ fn serve(device: &std::path::Path) -> io::Result<()> {
                 }
             }
             Request::Stdin { id, data } => {
-                if let Some(Process { stdin: Some(stdin), .. }) = lock(&processes).get(&id) {
+                if let Some(Process {
+                    stdin: Some(stdin), ..
+                }) = lock(&processes).get(&id)
+                {
                     // The program may have closed its input: that is its affair.
                     let _ = stdin.send(data);
                 }
@@ -101,7 +110,12 @@ impl Read for Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.from.read(buffer)?;
         if let Some(to) = &self.report {
-            tell(to, &Event::Consumed { bytes: u32::try_from(length).unwrap_or(u32::MAX) });
+            tell(
+                to,
+                &Event::Consumed {
+                    bytes: u32::try_from(length).unwrap_or(u32::MAX),
+                },
+            );
         }
         Ok(length)
     }
@@ -120,8 +134,9 @@ fn tell(to: &Channel, event: &Event) {
 }
 
 fn spawn(id: u32, argv: &[String], to: &Channel, processes: &Processes) -> io::Result<()> {
-    let (program, arguments) =
-        argv.split_first().ok_or_else(|| io::Error::other("empty command"))?;
+    let (program, arguments) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::other("empty command"))?;
     let mut child = Command::new(program)
         .args(arguments)
         .current_dir("/root")
@@ -132,7 +147,13 @@ fn spawn(id: u32, argv: &[String], to: &Channel, processes: &Processes) -> io::R
         .spawn()?;
     let (stdin, input) = mpsc::channel();
     let group = Pid::from_child(&child);
-    lock(processes).insert(id, Process { group, stdin: Some(stdin) });
+    lock(processes).insert(
+        id,
+        Process {
+            group,
+            stdin: Some(stdin),
+        },
+    );
     if let Some(mut pipe) = child.stdin.take() {
         thread::spawn(move || {
             for data in input {
@@ -173,9 +194,15 @@ fn attend(id: u32, mut child: Child, to: &Channel, processes: &Processes) {
     let event = match result {
         Ok(status) => {
             let signal = status.signal().map_or(-1, |s| 128 + s);
-            Event::Exited { id, code: status.code().unwrap_or(signal) }
+            Event::Exited {
+                id,
+                code: status.code().unwrap_or(signal),
+            }
         }
-        Err(error) => Event::Failed { id, reason: error.to_string() },
+        Err(error) => Event::Failed {
+            id,
+            reason: error.to_string(),
+        },
     };
     tell(to, &event);
 }
@@ -198,7 +225,14 @@ fn carry(id: u32, stream: Stream, pipe: OwnedFd, ended: &OwnedFd, to: &Channel) 
         }
         match pipe.read(&mut buffer) {
             Ok(0) | Err(_) => return,
-            Ok(n) => tell(to, &Event::Output { id, stream, data: buffer[..n].to_vec() }),
+            Ok(n) => tell(
+                to,
+                &Event::Output {
+                    id,
+                    stream,
+                    data: buffer[..n].to_vec(),
+                },
+            ),
         }
     }
 }

@@ -51,23 +51,38 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arc<Arguments>) -> io::Result<()> {
     let direct = rustix::fs::OFlags::DIRECT.bits();
-    let mut device = OpenOptions::new().write(true).custom_flags(direct.cast_signed()).open(&arguments.device)?;
+    let mut device = OpenOptions::new()
+        .write(true)
+        .custom_flags(direct.cast_signed())
+        .open(&arguments.device)?;
     let blocks = device.seek(SeekFrom::End(0))? / BLOCK as u64;
     let device = Arc::new(device);
     let sequence = Arc::new(AtomicU64::new(0));
     let threads: Vec<_> = (0..arguments.threads)
         .map(|number| {
-            let (arguments, device, sequence) = (Arc::clone(arguments), Arc::clone(&device), Arc::clone(&sequence));
+            let (arguments, device, sequence) = (
+                Arc::clone(arguments),
+                Arc::clone(&device),
+                Arc::clone(&sequence),
+            );
             thread::spawn(move || write_part(&arguments, number, &device, blocks, &sequence))
         })
         .collect();
     for thread in threads {
-        thread.join().map_err(|_| io::Error::other("a writing thread died"))??;
+        thread
+            .join()
+            .map_err(|_| io::Error::other("a writing thread died"))??;
     }
     Ok(())
 }
 
-fn write_part(arguments: &Arguments, number: u64, device: &File, blocks: u64, sequence: &AtomicU64) -> io::Result<()> {
+fn write_part(
+    arguments: &Arguments,
+    number: u64,
+    device: &File,
+    blocks: u64,
+    sequence: &AtomicU64,
+) -> io::Result<()> {
     let part = blocks / arguments.threads;
     let longest = arguments.longest.clamp(1, part.max(1));
     let mut buffer = vec![0; (longest as usize + 1) * BLOCK];
@@ -86,7 +101,14 @@ fn write_part(arguments: &Arguments, number: u64, device: &File, blocks: u64, se
         let place = number * part + random % (part - count + 1);
         let data = &mut buffer[aligned..aligned + count as usize * BLOCK];
         for (block, place) in data.chunks_exact_mut(BLOCK).zip(place..) {
-            stamp::stamp(block, place, Stamp { generation: arguments.generation, sequence });
+            stamp::stamp(
+                block,
+                place,
+                Stamp {
+                    generation: arguments.generation,
+                    sequence,
+                },
+            );
         }
         device.write_all_at(data, place * BLOCK as u64)?;
         let line = format!("A {} {place} {count} {sequence}\n", arguments.generation);

@@ -41,7 +41,8 @@ const LEAVE: u8 = 0x1d;
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(socket) = arguments.attach {
-        let stream = UnixStream::connect(&socket).with_context(|| format!("{}", socket.display()))?;
+        let stream =
+            UnixStream::connect(&socket).with_context(|| format!("{}", socket.display()))?;
         return bridge(stream);
     }
     println!("starting two machines …");
@@ -61,9 +62,18 @@ fn main() -> Result<()> {
     let other = bed.b.shell()?.context("the second node has no terminal")?;
     thread::spawn(move || serve(&listener, &other));
 
-    println!("{} ({}) and {} ({}) run kernel {}.", bed.a.name(), bed.a.address(), bed.b.name(), bed.b.address(), bed.a.kernel().release);
+    println!(
+        "{} ({}) and {} ({}) run kernel {}.",
+        bed.a.name(),
+        bed.a.address(),
+        bed.b.name(),
+        bed.b.address(),
+        bed.a.kernel().release
+    );
     if !arguments.bare {
-        println!("/etc/rdb.conf describes r0 on /dev/sdb; next: rdbadm create-md r0, rdbadm up r0 (on both).");
+        println!(
+            "/etc/rdb.conf describes r0 on /dev/sdb; next: rdbadm create-md r0, rdbadm up r0 (on both)."
+        );
     }
     println!("Second node: rdb-vm --attach {}", socket.display());
     println!("Logs: {}. Ctrl-] ends it all.", bed.logs().display());
@@ -133,9 +143,15 @@ impl Write for Unbuffered {
 fn serve(listener: &UnixListener, terminal: &UnixStream) {
     for visitor in listener.incoming().flatten() {
         let pair = || -> io::Result<_> {
-            Ok((visitor.try_clone()?, terminal.try_clone()?, visitor.try_clone()?, terminal.try_clone()?))
+            Ok((
+                visitor.try_clone()?,
+                terminal.try_clone()?,
+                visitor.try_clone()?,
+                terminal.try_clone()?,
+            ))
         };
-        let Ok((mut from_visitor, mut to_terminal, mut to_visitor, mut from_terminal)) = pair() else {
+        let Ok((mut from_visitor, mut to_terminal, mut to_visitor, mut from_terminal)) = pair()
+        else {
             continue;
         };
         thread::spawn(move || io::copy(&mut from_terminal, &mut to_visitor));

@@ -37,35 +37,107 @@ pub(super) fn launch(plan: Plan<'_>) -> Result<Launch> {
     let mut argv = program("qemu-system-x86_64");
     let mut add = |words: &[&str]| argv.extend(words.iter().map(OsString::from));
     let path = |name: &str| plan.folder.join(name).to_string_lossy().replace(',', ",,");
-    add(&["-name", plan.name, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-    add(&["-smp", &plan.processors.to_string(), "-m", &plan.memory_mib.to_string()]);
+    add(&[
+        "-name",
+        plan.name,
+        "-M",
+        "q35",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "max",
+    ]);
+    add(&[
+        "-smp",
+        &plan.processors.to_string(),
+        "-m",
+        &plan.memory_mib.to_string(),
+    ]);
     add(&["-nodefaults", "-display", "none", "-no-reboot"]);
-    add(&["-kernel", &plan.kernel.image.to_string_lossy(), "-initrd", &path("initrd")]);
+    add(&[
+        "-kernel",
+        &plan.kernel.image.to_string_lossy(),
+        "-initrd",
+        &path("initrd"),
+    ]);
     // kmemleak and slab debugging double the debug kernel's boot; a leak test asks for them itself.
-    add(&["-append", "console=ttyS0 quiet panic=-1 net.ifnames=0 kunit.enable=0 kmemleak=off hash_pointers=always"]);
-    add(&["-chardev", &format!("file,id=console,append=on,path={}", plan.console.display())]);
+    add(&[
+        "-append",
+        "console=ttyS0 quiet panic=-1 net.ifnames=0 kunit.enable=0 kmemleak=off hash_pointers=always",
+    ]);
+    add(&[
+        "-chardev",
+        &format!("file,id=console,append=on,path={}", plan.console.display()),
+    ]);
     add(&["-serial", "chardev:console"]);
-    add(&["-chardev", &format!("socket,id=qmp,fd={QMP_FD}"), "-mon", "chardev=qmp,mode=control"]);
-    add(&["-device", "virtio-serial-pci", "-chardev", &format!("socket,id=agent,fd={AGENT_FD}")]);
+    add(&[
+        "-chardev",
+        &format!("socket,id=qmp,fd={QMP_FD}"),
+        "-mon",
+        "chardev=qmp,mode=control",
+    ]);
+    add(&[
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        &format!("socket,id=agent,fd={AGENT_FD}"),
+    ]);
     add(&["-device", "virtserialport,chardev=agent,name=rdb.agent"]);
-    add(&["-netdev", &format!("dgram,id=link,local.type=fd,local.str={LINK_FD}")]);
+    add(&[
+        "-netdev",
+        &format!("dgram,id=link,local.type=fd,local.str={LINK_FD}"),
+    ]);
     let mac = format!("52:54:00:00:01:{:02x}", 11 + plan.index);
-    add(&["-device", &format!("virtio-net-pci,netdev=link,romfile=,mac={mac}")]);
+    add(&[
+        "-device",
+        &format!("virtio-net-pci,netdev=link,romfile=,mac={mac}"),
+    ]);
     // cache=unsafe: writes reach the host's page cache at once and survive the machine's death; only flushes are
     // not carried on to the host's disk, which no test outlives.
     let drive = "if=none,cache=unsafe,discard=unmap";
-    add(&["-drive", &format!("{drive},id=root,format=qcow2,file={}", path("root.qcow2"))]);
+    add(&[
+        "-drive",
+        &format!("{drive},id=root,format=qcow2,file={}", path("root.qcow2")),
+    ]);
     add(&["-device", "virtio-blk-pci,drive=root"]);
     for (index, disk) in plan.disks.iter().enumerate() {
-        let (file, block) = (disk.path.to_string_lossy().replace(',', ",,"), disk.spec.block);
-        add(&["-drive", &format!("{drive},id=lower{index},format=raw,file={file}")]);
-        let blocks = format!("logical_block_size={block},physical_block_size={}", block.max(512));
-        add(&["-device", &format!("virtio-blk-pci,drive=lower{index},id=lower{index}-device,serial=lower{index},{blocks}")]);
+        let (file, block) = (
+            disk.path.to_string_lossy().replace(',', ",,"),
+            disk.spec.block,
+        );
+        add(&[
+            "-drive",
+            &format!("{drive},id=lower{index},format=raw,file={file}"),
+        ]);
+        let blocks = format!(
+            "logical_block_size={block},physical_block_size={}",
+            block.max(512)
+        );
+        add(&[
+            "-device",
+            &format!(
+                "virtio-blk-pci,drive=lower{index},id=lower{index}-device,serial=lower{index},{blocks}"
+            ),
+        ]);
     }
-    let mut fds = vec![(plan.agent, AGENT_FD), (plan.qmp, QMP_FD), (plan.link, LINK_FD)];
+    let mut fds = vec![
+        (plan.agent, AGENT_FD),
+        (plan.qmp, QMP_FD),
+        (plan.link, LINK_FD),
+    ];
     if let Some(shell) = plan.shell {
-        add(&["-chardev", &format!("socket,id=shell,fd={SHELL_FD}"), "-serial", "chardev:shell"]);
+        add(&[
+            "-chardev",
+            &format!("socket,id=shell,fd={SHELL_FD}"),
+            "-serial",
+            "chardev:shell",
+        ]);
         fds.push((shell, SHELL_FD));
     }
-    Ok(Launch { argv, env: Vec::new(), fds, log: plan.log })
+    Ok(Launch {
+        argv,
+        env: Vec::new(),
+        fds,
+        log: plan.log,
+    })
 }
