@@ -72,6 +72,11 @@ impl Device {
         }
     }
 
+    /// The volume became Primary: what the peer wrote may have changed the partitions. Sleeps.
+    pub(crate) fn promoted(&self) {
+        self.disk.rescan_on_open();
+    }
+
     /// Takes over the limits of a lower disk that is being attached, and shows it in sysfs. Sleeps.
     pub(crate) fn link(&self, disk: &Backing) -> Result {
         self.disk.set_limits(&limits(Some(disk)))?;

@@ -13,6 +13,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Acquire, Atomic, Release};
 use kernel::sync::{new_mutex, Arc, Mutex};
 use rdb_engine::link::{LinkFailure, NetOptions};
+use rdb_engine::wire::ConnState;
 use rdb_kapi::errno;
 use rdb_kapi::net::{NetError, Socket, SocketAddr, SocketOptions};
 use rdb_kapi::new_wait_queue;
@@ -243,10 +244,15 @@ pub(crate) fn fail(
     if stop.is_set() {
         return;
     }
-    say!(pr_warn: "{}: {}", resource.name(), what);
-    resource.with(Context::NoBuffers, |engine, queues, now| {
-        engine.link_lost(now, failure, queues)
+    let expected = resource.with(Context::NoBuffers, |engine, queues, now| {
+        let given_up = !queues.is_link_open();
+        engine.link_lost(now, failure, queues);
+        // A peer that agreed to a disconnect may close the streams before its answer is read.
+        given_up || engine.connection() == ConnState::Disconnecting
     });
+    if !expected {
+        say!(pr_warn: "{}: {}", resource.name(), what);
+    }
     stop.set();
 }
 

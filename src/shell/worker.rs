@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_engine::effects::{Act, DiskOp, Effects, Millis, VolumeIndex};
+use rdb_engine::wire::Role;
 
 use rdb_kapi::bio::CloneFlags;
 use rdb_kapi::buf::BufPool;
@@ -116,6 +117,11 @@ fn do_work(resource: &Arc<Resource>, act: Act) {
                     .volume(volume)
                     .map(|volume| (volume.number, volume.minor))
             });
+            if old.role != Role::Primary && new.role == Role::Primary {
+                if let Some(device) = resource.queues(|queues| queues.device(volume)) {
+                    device.promoted();
+                }
+            }
             if let Some((vnr, minor)) = numbers {
                 log::state_changed(resource.name(), vnr, &old, &new, why);
                 events::state_changed(resource, volume, vnr, minor, old, new, why);
