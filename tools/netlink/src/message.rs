@@ -253,6 +253,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn all_messages_survive(parts in proptest::collection::vec((1_u16..0x3fff, proptest::collection::vec(any::<u8>(), 0..40)), 0..20)) {
+            let message = parts.iter().fold(Message::new(cmd::CONNECT), |message, (number, value)| message.bytes(*number, value));
+            let mut bytes = vec![0; message.buffer_len()];
+            message.emit(&mut bytes);
+            let header = GenlHeader { cmd: cmd::CONNECT, version: 1 };
+            prop_assert_eq!(Message::parse_with_param(&bytes, header).unwrap(), message);
+        }
+
         /// The kernel is trusted, but a reader must not fall over a message that it does not understand.
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {

@@ -182,7 +182,7 @@ fn run(world: &World, general: &General, command: Command) -> Outcome {
             let look = Look {
                 verbose: world.verbose,
                 statistics: *statistics,
-                colour: *color == Colour::Always || *color == Colour::Auto && world.terminal.output,
+                colour: *color == Colour::Always || *color == Colour::Auto && world.terminal.colour,
                 width: if world.terminal.output {
                     world.terminal.width
                 } else {

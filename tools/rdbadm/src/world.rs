@@ -20,6 +20,8 @@ pub struct Terminal {
     pub input: bool,
     /// Somebody looks at the output.
     pub output: bool,
+    /// Colour is welcome there.
+    pub colour: bool,
     /// Columns of the output.
     pub width: usize,
 }
@@ -65,6 +67,8 @@ impl World {
             terminal: Terminal {
                 input: io::stdin().is_terminal(),
                 output,
+                // Whoever sets it wants no colour: https://no-color.org
+                colour: output && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
                 width: if width == 0 { 80 } else { width.into() },
             },
             connect: Box::new(|| Ok(Box::new(Client::connect()?) as Box<dyn Kernel>)),
@@ -86,6 +90,7 @@ impl World {
             terminal: Terminal {
                 input: false,
                 output: false,
+                colour: false,
                 width: 80,
             },
             connect,

@@ -104,12 +104,12 @@ fn status_is_coloured_on_demand_only() {
         "{coloured:?}"
     );
     let terminal = bench()
-        .run_with("status", |world| world.terminal.output = true)
+        .run_with("status", |world| world.terminal.colour = true)
         .out;
     assert!(terminal.contains('\u{1b}'));
     assert!(
         !bench()
-            .run_with("status --color=never", |world| world.terminal.output = true)
+            .run_with("status --color=never", |world| world.terminal.colour = true)
             .out
             .contains('\u{1b}')
     );
