@@ -33,6 +33,8 @@ struct Watched {
     object: String,
     minor: u32,
     timeouts: Timeouts,
+    /// Given on the command line.
+    limit: Option<u64>,
     connection: ConnState,
     replication: ConnState,
     disk: DiskState,
@@ -67,9 +69,13 @@ impl Watched {
         }
     }
 
-    /// Seconds to wait, 0 for ever.
+    /// Seconds to wait, 0 for ever. The timeouts of the configuration are for the connection; a resync takes its time.
     fn limit(&self) -> u64 {
+        if let Some(limit) = self.limit {
+            return limit;
+        }
         match self.peer_disk {
+            _ if self.replication >= ConnState::Connected => 0,
             DiskState::Outdated => self.timeouts.outdated,
             _ if self.degraded => self.timeouts.degraded,
             _ => self.timeouts.wfc,
@@ -134,21 +140,14 @@ fn watch_list(
 ) -> Outcome<Vec<Watched>> {
     let mut watched = Vec::new();
     for target in session.targets(words)? {
-        let (mut timeouts, _) = resolve::timeouts(session.config, target.local.resource);
-        if let Some(limit) = limit {
-            timeouts = Timeouts {
-                wfc: limit,
-                degraded: limit,
-                outdated: limit,
-                ..timeouts
-            };
-        }
+        let (timeouts, _) = resolve::timeouts(session.config, target.local.resource);
         for volume in &target.volumes {
             watched.push(Watched {
                 resource: target.name().to_owned(),
                 object: target.object(volume),
                 minor: Session::minor(volume),
                 timeouts,
+                limit,
                 connection: ConnState::StandAlone,
                 replication: ConnState::StandAlone,
                 disk: DiskState::Diskless,

@@ -319,6 +319,24 @@ fn waiting_ends_with_time_or_stand_alone_or_loss() {
 }
 
 #[test]
+fn timeouts_of_the_configuration_are_for_the_connection() {
+    let config = common::USUAL.replace("resource r0 {", "resource r0 { startup { wfc-timeout 1; }");
+    let bench = Bench::new(&config);
+    let waiting = ConnState::WfConnection;
+    let mut known = resource("r0");
+    known.connection = waiting;
+    bench.state.borrow_mut().resources = vec![known];
+    let mut known = volume("r0", 0, 0);
+    known.replication = waiting;
+    bench.state.borrow_mut().volumes = vec![known];
+    assert_eq!(bench.run("wait-sync r0").code, 5);
+    // Connected, it waits for the end of the resync: here until the module goes away.
+    bench.state.borrow_mut().resources = vec![resource("r0")];
+    bench.state.borrow_mut().volumes[0].replication = ConnState::SyncTarget;
+    assert_eq!(bench.run("wait-sync r0").code, 20);
+}
+
+#[test]
 fn shell_commands() {
     let bench = Bench::usual();
     assert_eq!(bench.run("sh-resources").out, "r0\n");
