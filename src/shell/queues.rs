@@ -100,9 +100,6 @@ pub(crate) type Batch = [Option<Job>; BATCH];
 /// Who carries acts out, and what must not happen there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Context {
-    /// Inside `submit_bio`: nothing may wait there for other requests, whose bios may be parked in this very task. Only
-    /// the request of the slot is submitted, the rest is left to others.
-    Submit(Option<AppSlot>),
     /// A thread that gives buffers back: must not wait for buffers.
     NoBuffers,
     /// Any other thread.
@@ -302,17 +299,27 @@ impl Queues {
         }
     }
 
+    /// Takes out what may be done inside `submit_bio`: to give the own request to the disk, and nothing else. There, waiting
+    /// for other requests would never end, because their bios may be parked in this very task. The rest is left to the
+    /// completer.
+    pub(crate) fn own_job(&mut self, own: Option<AppSlot>) -> Option<Job> {
+        let next = match (self.tasks.front(), own) {
+            (Some(Task::Act(Act::SubmitApp { slot, .. })), Some(own)) if *slot == own => {
+                self.tasks.pop()
+            }
+            _ => None,
+        };
+        if !self.tasks.is_empty() {
+            self.signals.call_completer();
+        }
+        self.job(next?, Context::NoBuffers)
+    }
+
     /// Takes acts out that `context` may carry out.
     pub(crate) fn batch(&mut self, context: Context) -> Batch {
         let mut batch = Batch::default();
         let mut taken = 0usize;
-        while let Some(task) = self.tasks.front() {
-            if let Context::Submit(own) = context {
-                match task {
-                    Task::Act(Act::SubmitApp { slot, .. }) if own == Some(*slot) => (),
-                    _ => break,
-                }
-            }
+        while !self.tasks.is_empty() {
             let Some(place) = batch.get_mut(taken) else {
                 break;
             };
@@ -323,10 +330,6 @@ impl Queues {
                 *place = Some(job);
                 taken = taken.saturating_add(1);
             }
-        }
-        // In a thread the caller comes back for the rest.
-        if matches!(context, Context::Submit(_)) && !self.tasks.is_empty() {
-            self.signals.call_completer();
         }
         batch
     }

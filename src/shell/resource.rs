@@ -214,7 +214,7 @@ impl Resource {
 
     /// Takes a request from `submit_bio`. `Err` gives the bio back, with what is to be done with it.
     pub(crate) fn submit(&self, v: VolumeIndex, io: AppIo, bio: Bio) -> Result<(), (Bio, Submit)> {
-        let (result, mut batch) = {
+        let (result, job) = {
             let now = now_ms();
             let mut guard = self.core.lock();
             let Core { engine, queues } = &mut *guard;
@@ -227,16 +227,13 @@ impl Resource {
                 _ => (None, Err((bio, submitted))),
             };
             queues.settle(engine, now);
-            (result, queues.batch(Context::Submit(own)))
+            (result, queues.own_job(own))
         };
-        let reports = self.carry_out(&mut batch);
-        if reports.iter().any(Option::is_some) {
-            // The disk went away under the request: somebody else carries out what follows.
+        if let Some(report) = job.and_then(|job| self.do_job(job)) {
+            // The disk went away under the request: the completer carries out what follows.
             let mut guard = self.core.lock();
             let Core { engine, queues } = &mut *guard;
-            for report in reports.into_iter().flatten() {
-                worker::report(engine, queues, now_ms(), report);
-            }
+            worker::report(engine, queues, now_ms(), report);
             drop(guard);
             self.signals.call_completer();
         }

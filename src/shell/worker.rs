@@ -156,16 +156,12 @@ fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext) {
 fn do_disk_work(resource: &Arc<Resource>, act: Act) {
     match act {
         Act::SubmitPeer { .. } => {
-            let mut batch = Batch::default();
-            if let Some(place) = batch.first_mut() {
-                *place = resource.queues(|queues| queues.peer_job(act));
+            let job = resource.queues(|queues| queues.peer_job(act));
+            if let Some(failed) = job.and_then(|job| resource.do_job(job)) {
+                resource.with(Context::Thread, |engine, queues, now| {
+                    report(engine, queues, now, failed);
+                });
             }
-            let reports = resource.carry_out(&mut batch);
-            resource.with(Context::Thread, |engine, queues, now| {
-                for each in reports.into_iter().flatten() {
-                    report(engine, queues, now, each);
-                }
-            });
         }
         Act::WriteSuperblock { volume } => write_superblock(resource, volume),
         Act::WriteBitmap { volume } => {
@@ -229,7 +225,8 @@ impl Resource {
         reports
     }
 
-    fn do_job(&self, job: Job) -> Option<Report> {
+    /// Carries a job out. Sleeps, holding no lock.
+    pub(crate) fn do_job(&self, job: Job) -> Option<Report> {
         match job {
             Job::Submit { slot, bio, disk } => {
                 let cookie = Signals::cookie(Whose::App(slot));
