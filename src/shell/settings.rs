@@ -7,12 +7,16 @@
 
 use kernel::new_mutex;
 use kernel::prelude::*;
+use kernel::sync::lock::mutex::MutexBackend;
+use kernel::sync::lock::Guard;
 use kernel::sync::Mutex;
-use rdb_engine::netlink::{attr, Protocol};
+use rdb_engine::netlink::{attr, ErrorCode, Protocol};
 use rdb_engine::options::{by_attribute, default_number, Section, OPTIONS};
 use rdb_engine::wire::{ConnState, Role};
 use rdb_kapi::module::ModuleRef;
 use rdb_kapi::net::SocketAddr;
+
+use super::failure::Failure;
 
 /// Values of the options of one section, those that were never set included.
 pub(crate) struct OptionSet {
@@ -197,13 +201,28 @@ impl Values {
     }
 }
 
+/// Whether the resource was removed: nothing may be added to it any more.
+pub(crate) struct Shape {
+    gone: bool,
+}
+
+impl Shape {
+    /// The resource was removed from the registry.
+    pub(crate) fn end(&mut self) {
+        self.gone = true;
+    }
+}
+
 /// The settings of a resource.
-///
-/// Its mutex is the innermost of all: nothing else is locked while it is held.
 #[pin_data]
 pub(crate) struct Settings {
+    /// The innermost lock of all: nothing else is locked while it is held.
     #[pin]
     values: Mutex<Values>,
+    /// The outermost: who adds or removes volumes or a connection holds it, so that nothing comes to a resource that goes, and the
+    /// index of a volume stays its own.
+    #[pin]
+    shape: Mutex<Shape>,
 }
 
 impl Settings {
@@ -227,9 +246,27 @@ impl Settings {
                     },
                     module: Some(ModuleRef::get(crate::module()).ok_or(ENODEV)?),
                 },
-                "Settings::values"
+                "rdb::values"
             ),
+            shape <- new_mutex!(Shape { gone: false }, "rdb::shape"),
         }? Error)
+    }
+
+    /// Holds off all others who add or remove volumes or the connection. May sleep; to be taken before any other lock.
+    ///
+    /// # Errors
+    ///
+    /// The resource was removed meanwhile (158).
+    pub(crate) fn shape(&self) -> Result<Guard<'_, Shape, MutexBackend>, Failure> {
+        let shape = self.shape.lock();
+        if shape.gone {
+            let code = ErrorCode::ResourceNotKnown as i32;
+            return Err(Failure::new(
+                code,
+                format_args!("the resource was taken down"),
+            ));
+        }
+        Ok(shape)
     }
 
     /// Gives the reference to the module back: the resource was removed, and whoever still looks at it is a reader that the end of

@@ -44,6 +44,7 @@ pub(super) fn connect(req: &Request<'_>) -> Result<(), Failure> {
             "local-addr and peer-addr are of different families"
         ));
     }
+    let _shape = res.settings.shape()?;
     let (conn, role) = res.inspect(|engine| (engine.connection(), status::summary(engine).role));
     if conn != ConnState::StandAlone {
         return Err(refused!(

@@ -12,6 +12,7 @@ use super::{connection, request, resource_of};
 use crate::shell::failure::Failure;
 use crate::shell::registry;
 use crate::shell::resource::{Engine, Resource};
+use crate::shell::settings::Shape;
 
 /// State code: the device is open.
 const IN_USE: i32 = -12;
@@ -46,13 +47,14 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
 /// Deletes an empty resource.
 pub(super) fn delete(req: &Request<'_>) -> Result<(), Failure> {
     let res = resource_of(req)?;
+    let mut shape = res.settings.shape()?;
     if res.settings.with(|values| values.connection.is_some()) {
         return Err(refused!(
             ResourceInUse,
             "has a connection: disconnect first"
         ));
     }
-    remove(&res)
+    remove(&res, &mut shape)
 }
 
 /// Takes everything down; a resource that does not exist is down.
@@ -61,8 +63,8 @@ pub(super) fn down(req: &Request<'_>) -> Result<(), Failure> {
     let Some(res) = registry::find(name) else {
         return Ok(());
     };
-    let volumes = volumes(&res)?;
-    for &(index, number, minor) in &volumes {
+    let all = volumes(&res)?;
+    for &(index, number, minor) in &all {
         if res.opens(index) != (0, 0) {
             return Err(Failure::new(
                 IN_USE,
@@ -72,7 +74,7 @@ pub(super) fn down(req: &Request<'_>) -> Result<(), Failure> {
             ));
         }
     }
-    for &(index, ..) in &volumes {
+    for &(index, ..) in &all {
         let primary = |engine: &Engine| {
             engine
                 .volume(index)
@@ -83,13 +85,13 @@ pub(super) fn down(req: &Request<'_>) -> Result<(), Failure> {
         }
     }
     step("disconnect", connection::forget(&res, false))?;
-    for &(index, number, _) in &volumes {
-        let has_disk = res.inspect(|engine| {
+    for &(index, number, _) in &all {
+        let attached = |engine: &Engine| {
             engine
                 .volume(index)
                 .is_some_and(|volume| volume.state.disk != DiskState::Diskless)
-        });
-        if has_disk {
+        };
+        if res.inspect(attached) {
             step(
                 "detach",
                 res.admin(Admin::Detach {
@@ -100,14 +102,19 @@ pub(super) fn down(req: &Request<'_>) -> Result<(), Failure> {
         }
         res.settings.with(|values| values.forget_disk(number));
     }
-    for &(_, _, minor) in &volumes {
+    // Somebody else may have taken it down meanwhile.
+    let Ok(mut shape) = res.settings.shape() else {
+        return Ok(());
+    };
+    for (_, _, minor) in volumes(&res)? {
         step("remove the volume", registry::remove_volume(minor))?;
     }
-    step("remove the resource", remove(&res))
+    step("remove the resource", remove(&res, &mut shape))
 }
 
-fn remove(res: &Resource) -> Result<(), Failure> {
+fn remove(res: &Resource, shape: &mut Shape) -> Result<(), Failure> {
     registry::remove_resource(res.name())?;
+    shape.end();
     res.settings.release_module();
     Ok(())
 }

@@ -4,7 +4,9 @@
 
 use kernel::prelude::*;
 use kernel::str::CString;
+use kernel::sync::Arc;
 use rdb_engine::admin::Request as Admin;
+use rdb_engine::effects::VolumeIndex;
 use rdb_engine::netlink::{attr, OnIoError as Policy, META_INDEX_FLEXIBLE, META_INDEX_INTERNAL};
 use rdb_engine::options::Section;
 use rdb_engine::volume::{DiskOptions, OnIoError};
@@ -15,7 +17,7 @@ use super::request::{self, missing};
 use super::resource_of;
 use crate::shell::failure::Failure;
 use crate::shell::registry;
-use crate::shell::resource::AttachRequest;
+use crate::shell::resource::{AttachRequest, Resource};
 use crate::shell::settings::{Disk, OptionSet};
 
 /// State code: there is no algorithm for verify.
@@ -39,6 +41,7 @@ pub(super) fn add(req: &Request<'_>) -> Result<(), Failure> {
             let most = rdb_engine::wire::MAX_VOLUME;
             refused!(MandatoryAttr, "volume {number}: numbers go up to {most}")
         })?;
+    let _shape = res.settings.shape()?;
     if let Some((other, index)) = registry::by_minor(minor) {
         let taken = other.inspect(|engine| engine.volume(index).map(|volume| volume.number));
         if other.name() == res.name() && taken == Some(number) {
@@ -56,7 +59,9 @@ pub(super) fn add(req: &Request<'_>) -> Result<(), Failure> {
 
 /// Deletes a volume without disk that nobody has open.
 pub(super) fn delete(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, index) = request::volume(req)?;
+    let (res, _) = request::volume(req)?;
+    let _shape = res.settings.shape()?;
+    let index = volume_of(req, &res)?;
     let (disk, minor) = res
         .inspect(|engine| {
             engine
@@ -76,7 +81,9 @@ pub(super) fn delete(req: &Request<'_>) -> Result<(), Failure> {
 
 /// Attaches the lower disk.
 pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, index) = request::volume(req)?;
+    let (res, _) = request::volume(req)?;
+    let _shape = res.settings.shape()?;
+    let index = volume_of(req, &res)?;
     let lower = path(req, attr::LOWER_DISK)?;
     let meta = path(req, attr::META_DISK)?;
     let kind = request::signed(req, attr::META_INDEX).unwrap_or(META_INDEX_INTERNAL);
@@ -269,6 +276,15 @@ fn not_yet(req: &Request<'_>) -> Result<(), Failure> {
         InvalidRequest,
         "this version of the module cannot do that yet"
     ))
+}
+
+/// The volume that the request is about, found again now that nobody can replace it.
+fn volume_of(req: &Request<'_>, res: &Arc<Resource>) -> Result<VolumeIndex, Failure> {
+    let (now, index) = request::volume(req)?;
+    if !Arc::ptr_eq(&now, res) {
+        return Err(refused!(MinorInvalid, "the volume was replaced meanwhile"));
+    }
+    Ok(index)
 }
 
 /// What the engine wants to know of the disk options.
