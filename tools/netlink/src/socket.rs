@@ -3,6 +3,7 @@
 //! A generic netlink socket: messages out, messages in, and the lookup of the family.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use netlink_packet_core::{
@@ -162,7 +163,13 @@ impl Channel {
     where
         T: ParseableParametrized<[u8], GenlHeader> + std::fmt::Debug,
     {
-        let (bytes, _) = self.socket.recv_from_full()?;
+        let bytes = loop {
+            match self.socket.recv_from_full() {
+                Ok((bytes, _)) => break bytes,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
         let malformed = |error: DecodeError| Error::Malformed(error.to_string());
         let mut messages = Vec::new();
         let mut rest = bytes.as_slice();
