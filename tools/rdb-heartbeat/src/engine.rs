@@ -139,7 +139,7 @@ impl Engine {
             Input::BadPacket { link, from, reason } => self.bad_packet(now, &link, &from, &reason),
             Input::Probed { group, running } => self.probed(group, &running),
             Input::ResourceDone { group, outcome } => self.resource_done(now, group, outcome),
-            Input::Readiness { group, ready } => self.readiness(now, group, ready),
+            Input::Readiness { group, mirror } => self.readiness(now, group, mirror),
             Input::Fenced {
                 node,
                 attempt,

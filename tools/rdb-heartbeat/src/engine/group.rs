@@ -3,7 +3,7 @@
 //! A resource group on this node: its phase, and the scripts that carry it from one to the next
 //! (specification, sections 5 and 10).
 
-use super::types::{Action, GroupSettings, Outcome};
+use super::types::{Action, GroupSettings, Mirror, Outcome};
 use crate::wire::{GroupFlags, GroupState};
 use std::time::Duration;
 
@@ -80,7 +80,9 @@ pub struct Group {
     /// Runs on both nodes; to be stopped here.
     pub conflict: bool,
     /// What the mirror said, and when.
-    pub readiness: Option<(Duration, Result<(), String>)>,
+    pub readiness: Option<(Duration, Mirror)>,
+    /// Since when it waits for the mirror to connect, although nobody holds it.
+    pub waits_since: Option<Duration>,
     /// The mirror is being asked.
     pub asking: bool,
 }
@@ -120,6 +122,7 @@ impl Group {
             adopted: false,
             conflict: false,
             readiness: None,
+            waits_since: None,
             asking: false,
         }
     }
@@ -181,6 +184,7 @@ impl Group {
         self.demanded = None;
         self.yielded = false;
         self.blocked = None;
+        self.waits_since = None;
     }
 
     /// Begins to stop all that may run. While a script is at work nothing happens: the caller asks

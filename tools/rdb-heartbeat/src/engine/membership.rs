@@ -195,6 +195,9 @@ impl Engine {
     }
 
     pub(super) fn takeover_complete(&mut self) {
+        if self.status != NodeStatus::Active {
+            return;
+        }
         let settled = self.peers.iter().all(|p| p.alive() || p.free());
         if !settled
             || self

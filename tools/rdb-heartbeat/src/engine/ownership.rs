@@ -5,12 +5,13 @@
 use super::Engine;
 use super::group::{Group, Phase};
 use super::peer::Peer;
-use super::types::{Effect, Level};
+use super::types::{Effect, Level, Mirror};
+use crate::config::values::show;
 use crate::wire::{GroupFlags, GroupState, NodeStatus};
 use std::time::Duration;
 
 /// How long what the mirror said counts.
-const READINESS_AGE: Duration = Duration::from_secs(5);
+const READINESS_AGE: Duration = Duration::from_secs(2);
 
 /// The node that should run a group nobody runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +92,10 @@ impl Engine {
             .demanded
             .is_some_and(|until| now >= until && !releasing)
         {
-            let why = match &group.readiness {
-                Some((_, Err(why))) => format!("the mirror here is not ready: {why}"),
-                _ => "the other node did not give it up in time".to_owned(),
+            let trouble = group.readiness.as_ref().and_then(|(_, m)| m.trouble());
+            let why = match trouble {
+                Some(why) => format!("the mirror here is not ready: {why}"),
+                None => "the other node did not give it up in time".to_owned(),
             };
             group.demanded = None;
             self.restart_claim(at);
@@ -126,7 +128,8 @@ impl Engine {
         }
         let key = group.key();
         let Some(holder) = self.peers.iter().find(|p| p.holds(key)) else {
-            return group.demanded.is_some() || self.designated(group) == Designated::Own;
+            return group.demanded.is_some()
+                || self.designated(group) == Designated::Own && self.met_mirror(now, at);
         };
         let (state, flags) = (holder.state(key), holder.flags(key));
         // What moved it to let go is done with, and no longer in its flags.
@@ -139,48 +142,71 @@ impl Engine {
             && holder.status == NodeStatus::Active;
         state == GroupState::Running
             && (flags.offered || group.demanded.is_some() || failback)
-            && self.ready(now, at)
+            && self.mirror(now, at) == Some(Mirror::Ready)
     }
 
-    /// True if the mirror below the group has current data here. Taking a group from a node that
-    /// runs it well is never urgent, so it waits for that.
-    fn ready(&mut self, now: Duration, at: usize) -> bool {
+    /// What the mirror below the group says, not longer ago than it counts; `None` while it is being
+    /// asked. Taking a group from a node that runs it well is never urgent, so that waits until the
+    /// data here are current.
+    fn mirror(&mut self, now: Duration, at: usize) -> Option<Mirror> {
         let group = &mut self.groups[at];
-        let known = group
-            .readiness
-            .as_ref()
-            .filter(|(when, _)| now < *when + READINESS_AGE);
-        match known {
-            Some((_, answer)) => answer.is_ok(),
-            None => {
-                if !std::mem::replace(&mut group.asking, true) {
-                    self.effects.push(Effect::CheckReady { group: at });
-                }
-                // While the question is open a claim stays as it is.
-                let claiming = matches!(self.groups[at].phase, Phase::Claiming { .. });
-                claiming && matches!(self.groups[at].readiness, Some((_, Ok(()))))
+        if let Some((when, mirror)) = &group.readiness {
+            // While the question is open again a claim stays as it is.
+            let claiming = matches!(group.phase, Phase::Claiming { .. });
+            if now < *when + READINESS_AGE || claiming && group.asking {
+                return Some(mirror.clone());
             }
+        }
+        let before = group.readiness.as_ref().map(|(_, mirror)| mirror.clone());
+        if !std::mem::replace(&mut group.asking, true) {
+            self.effects.push(Effect::CheckReady { group: at });
+        }
+        before.filter(|_| matches!(self.groups[at].phase, Phase::Claiming { .. }))
+    }
+
+    /// True if a group that nobody holds may start as far as its mirror is concerned. After a start
+    /// of both nodes the mirrors need a moment to connect, and only then it shows whose data are
+    /// newer: a group that started before would go on with the old ones. If they do not connect in
+    /// the time that a booting node is given, the service goes first.
+    fn met_mirror(&mut self, now: Duration, at: usize) -> bool {
+        let partner =
+            |p: &Peer| p.alive() && matches!(p.status, NodeStatus::Up | NodeStatus::Active);
+        if !self.peers.iter().any(partner) {
+            return true;
+        }
+        match self.mirror(now, at) {
+            None => false,
+            Some(Mirror::Apart(_)) => {
+                let since = *self.groups[at].waits_since.get_or_insert(now);
+                now >= since + self.settings.initdead
+            }
+            Some(Mirror::Ready | Mirror::Old(_)) => true,
         }
     }
 
-    pub(super) fn readiness(&mut self, now: Duration, at: usize, ready: Result<(), String>) {
+    pub(super) fn readiness(&mut self, now: Duration, at: usize, mirror: Mirror) {
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
         group.asking = false;
-        let before = group.readiness.replace((now, ready.clone()));
+        let before = group.readiness.replace((now, mirror.clone()));
         let key = group.key().to_owned();
-        match ready {
-            Err(why)
-                if before
-                    .as_ref()
-                    .is_none_or(|(_, old)| *old != Err(why.clone())) =>
-            {
-                let text = format!("resource group {key} stays on the other node: {why}");
-                self.log(Level::Info, text);
-            }
-            _ => {}
+        let Some(why) = mirror.trouble() else {
+            return;
+        };
+        if before.is_some_and(|(_, old)| old == mirror) {
+            return;
         }
+        let held = self.peers.iter().any(|p| p.holds(&key));
+        let text = match mirror {
+            _ if held => format!("resource group {key} stays on the other node: {why}"),
+            Mirror::Apart(_) => {
+                let limit = show(self.settings.initdead);
+                format!("resource group {key} waits, at most {limit}: {why}")
+            }
+            _ => return,
+        };
+        self.log(Level::Info, text);
     }
 
     fn designated(&self, group: &Group) -> Designated {

@@ -144,9 +144,14 @@ impl Engine {
         } else {
             other()
         };
-        let waiting = match (&group.phase, &group.blocked, &group.readiness) {
+        let mirror = group
+            .readiness
+            .as_ref()
+            .and_then(|(_, mirror)| mirror.trouble());
+        let waits = holder.is_some() || group.waits_since.is_some();
+        let waiting = match (&group.phase, &group.blocked, mirror) {
             (Phase::Stopped, Some((_, why)), _) => Some(why.clone()),
-            (Phase::Stopped, None, Some((_, Err(why)))) if holder.is_some() => Some(why.clone()),
+            (Phase::Stopped, None, Some(why)) if waits => Some(why.to_owned()),
             (Phase::Stopped, _, _) => self.waits_for_fencing(),
             _ => None,
         };

@@ -76,6 +76,27 @@ pub enum Outcome {
     Blocked(String),
 }
 
+/// What the mirror below a group says of the data here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mirror {
+    /// Connected and up to date, or there is no mirror.
+    Ready,
+    /// Connected, but the other node's data are newer; the text says how.
+    Old(String),
+    /// Not connected: nobody can say whose data are newer; the text says how.
+    Apart(String),
+}
+
+impl Mirror {
+    /// Why it is not ready.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Ready => None,
+            Self::Old(why) | Self::Apart(why) => Some(why),
+        }
+    }
+}
+
 /// Which groups a request is about, seen from the node that is asked (specification, section 9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupSet {
@@ -143,8 +164,8 @@ pub enum Input {
     Readiness {
         /// Index of the group.
         group: usize,
-        /// The text says what is missing.
-        ready: Result<(), String>,
+        /// What the mirror says.
+        mirror: Mirror,
     },
     /// The fencing device has answered.
     Fenced {

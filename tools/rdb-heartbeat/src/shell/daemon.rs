@@ -291,7 +291,7 @@ impl Daemon {
                 };
                 self.job(move || Input::Readiness {
                     group,
-                    ready: mirror::ready(&settings),
+                    mirror: mirror::ready(&settings),
                 });
             }
             Effect::Fence { node, attempt } => {

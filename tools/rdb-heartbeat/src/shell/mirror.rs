@@ -8,6 +8,7 @@
 
 use super::process::{Job, run};
 use crate::config::haresources::Group;
+use crate::engine::types::Mirror;
 use std::io::ErrorKind;
 use std::process::Command;
 use std::time::Duration;
@@ -15,25 +16,26 @@ use std::time::Duration;
 /// Longest time for one question.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Asks `rdbadm` about every mirrored device of the group.
-///
-/// # Errors
-///
-/// The text says which device is not ready, and why.
-pub fn ready(group: &Group) -> Result<(), String> {
+/// Asks `rdbadm` about every mirrored device of the group, up to the first that is not ready.
+pub fn ready(group: &Group) -> Mirror {
     for resource in &group.resources {
         if matches!(resource.script.as_str(), "rdbdisk" | "drbddisk") {
             let name = resource.arguments.first().map_or("all", String::as_str);
-            if let (Some(connection), Some(disk)) = (ask("cstate", name)?, ask("dstate", name)?) {
-                judge(name, &connection, &disk)?;
+            let mirror = match (ask("cstate", name), ask("dstate", name)) {
+                (Ok(Some(connection)), Ok(Some(disk))) => judge(name, &connection, &disk),
+                (Err(why), _) | (_, Err(why)) => Mirror::Apart(why),
+                _ => Mirror::Ready,
+            };
+            if mirror != Mirror::Ready {
+                return mirror;
             }
         }
     }
-    Ok(())
+    Mirror::Ready
 }
 
 /// Reads the lines of `rdbadm cstate` and `rdbadm dstate`, one for each volume.
-fn judge(name: &str, connection: &[String], disk: &[String]) -> Result<(), String> {
+fn judge(name: &str, connection: &[String], disk: &[String]) -> Mirror {
     const APART: [&str; 11] = [
         "StandAlone",
         "Disconnecting",
@@ -48,22 +50,22 @@ fn judge(name: &str, connection: &[String], disk: &[String]) -> Result<(), Strin
         "Unconfigured",
     ];
     if connection.is_empty() || disk.is_empty() {
-        return Err(format!("the mirror {name} says nothing about its state"));
+        return Mirror::Apart(format!("the mirror {name} says nothing about its state"));
     }
     if let Some(state) = connection
         .iter()
         .find(|line| APART.contains(&line.as_str()))
     {
-        return Err(format!("the mirror {name} is not connected ({state})"));
+        return Mirror::Apart(format!("the mirror {name} is not connected ({state})"));
     }
     let own = disk
         .iter()
         .map(|line| line.split('/').next().unwrap_or_default());
     match own.into_iter().find(|state| *state != "UpToDate") {
-        Some(state) => Err(format!(
+        Some(state) => Mirror::Old(format!(
             "the mirror {name} is not up to date here ({state})"
         )),
-        None => Ok(()),
+        None => Mirror::Ready,
     }
 }
 
@@ -92,34 +94,48 @@ fn ask(what: &str, name: &str) -> Result<Option<Vec<String>>, String> {
 mod tests {
     use super::*;
 
-    fn state(connection: &str, disk: &str) -> Result<(), String> {
+    fn state(connection: &str, disk: &str) -> Mirror {
         let lines = |text: &str| text.lines().map(String::from).collect::<Vec<_>>();
         judge("r0", &lines(connection), &lines(disk))
     }
 
     #[test]
     fn only_connected_and_current_data_are_ready() {
-        assert_eq!(state("Connected", "UpToDate/UpToDate"), Ok(()));
-        assert_eq!(
-            state(
-                "SyncSource\nConnected",
-                "UpToDate/Inconsistent\nUpToDate/UpToDate"
-            ),
-            Ok(())
+        assert_eq!(state("Connected", "UpToDate/UpToDate"), Mirror::Ready);
+        let two = state(
+            "SyncSource\nConnected",
+            "UpToDate/Inconsistent\nUpToDate/UpToDate",
         );
+        assert_eq!(two, Mirror::Ready);
         for (connection, disk) in [
-            ("SyncTarget", "Inconsistent/UpToDate"),
             ("WFConnection", "UpToDate/DUnknown"),
             ("StandAlone", "UpToDate/DUnknown"),
             (
                 "Connected\nWFConnection",
                 "UpToDate/UpToDate\nUpToDate/DUnknown",
             ),
-            ("Connected", "Diskless/UpToDate"),
             ("Unconfigured", "UpToDate"),
             ("", ""),
         ] {
-            assert!(state(connection, disk).is_err(), "{connection} {disk}");
+            let mirror = state(connection, disk);
+            assert!(
+                matches!(mirror, Mirror::Apart(_)),
+                "{connection} {disk}: {mirror:?}"
+            );
+        }
+        for (connection, disk) in [
+            ("SyncTarget", "Inconsistent/UpToDate"),
+            ("Connected", "Diskless/UpToDate"),
+            (
+                "Connected\nSyncTarget",
+                "UpToDate/UpToDate\nInconsistent/UpToDate",
+            ),
+        ] {
+            let mirror = state(connection, disk);
+            assert!(
+                matches!(mirror, Mirror::Old(_)),
+                "{connection} {disk}: {mirror:?}"
+            );
         }
     }
 }

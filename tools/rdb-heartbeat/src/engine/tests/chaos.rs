@@ -5,7 +5,7 @@
 //! the group runs on exactly one.
 
 use super::world::{A, H, World, seconds};
-use crate::engine::types::{GroupSet, Input, Request};
+use crate::engine::types::{GroupSet, Input, Mirror, Request};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -78,10 +78,14 @@ proptest! {
         lose_one_in in prop::sample::select(vec![0u64, 2, 3, 10]),
         delay_ms in 1u64..400,
         script_ms in 1u64..5000,
+        mirror in prop::sample::select(vec![
+            Mirror::Ready, Mirror::Old("old".into()), Mirror::Apart("apart".into())]),
+        lagging in 0usize..2,
         seed in any::<u64>(),
     ) {
         let mut world = World::new(failback);
         world.seed(seed);
+        world.faults.mirror.insert(lagging, mirror);
         // Twenty lost heartbeats in a row at one in two: once in a million.
         for settings in &mut world.settings {
             settings.deadtime = seconds(20);
@@ -93,6 +97,7 @@ proptest! {
         play(&mut world, steps);
         prop_assert!(world.double.is_empty(), "two owners at {:?}: {:#?}", world.double, world.logs);
         world.faults.lose_one_in = 0;
+        world.faults.mirror.clear();
         world.run_for(seconds(100));
         for node in [H, A] {
             if world.engines[node].is_none() {

@@ -3,7 +3,7 @@
 //! Cut links, failing scripts, fencing, replays (specification, sections 10 to 12 and 16).
 
 use super::world::{A, H, NAMES, World, seconds};
-use crate::engine::types::{GroupSet, Input, Request};
+use crate::engine::types::{GroupSet, Input, Mirror, Request};
 use crate::wire::{NodeStatus, Packet};
 use std::time::Duration;
 
@@ -279,13 +279,13 @@ fn failback_waits_until_the_mirror_is_current() {
     world.take_calls();
     world
         .faults
-        .not_ready
-        .insert(H, "r0 is SyncTarget, Inconsistent".into());
+        .mirror
+        .insert(H, Mirror::Old("r0 is SyncTarget".into()));
     world.start(H);
     world.run_for(seconds(60));
     assert!(world.runs(A) && world.take_calls().is_empty());
     assert!(world.logged(H, "stays on the other node: r0 is SyncTarget"));
-    world.faults.not_ready.clear();
+    world.faults.mirror.clear();
     assert!(world.run_until(seconds(20), |w| w.runs(H)));
 }
 
@@ -294,8 +294,8 @@ fn a_standby_to_a_node_with_old_data_is_given_up() {
     let mut world = World::settled(true);
     world
         .faults
-        .not_ready
-        .insert(A, "r0 is not connected".into());
+        .mirror
+        .insert(A, Mirror::Apart("r0 is not connected".into()));
     world.request(H, Request::Standby(GroupSet::All)).unwrap();
     world.run_for(seconds(30));
     assert!(world.runs(H) && world.take_calls().is_empty());
@@ -427,4 +427,53 @@ fn a_node_is_dead_after_the_deadtime_that_it_told() {
     world.run_for(seconds(18));
     assert!(!world.logged(A, "is dead"));
     assert!(world.run_until(seconds(5), |w| w.logged(A, "node hauptserver: is dead")));
+}
+
+#[test]
+fn at_a_common_start_the_mirror_may_connect_first() {
+    let mut world = World::new(true);
+    for node in [H, A] {
+        world
+            .faults
+            .mirror
+            .insert(node, Mirror::Apart("r0 is not connected".into()));
+    }
+    world.start(H);
+    world.start(A);
+    world.run_for(seconds(9));
+    assert!(world.take_calls().is_empty());
+    assert!(
+        world.logged(H, "waits, at most 12 s: r0 is not connected"),
+        "{:?}",
+        world.logs
+    );
+    let report = world.engines[H].as_ref().unwrap().report(world.now);
+    assert_eq!(
+        report.groups[0].waiting.as_deref(),
+        Some("r0 is not connected")
+    );
+    // It has connected, and the other node's data are newer: the mirror brings them.
+    world
+        .faults
+        .mirror
+        .insert(H, Mirror::Old("r0 is SyncTarget".into()));
+    assert!(world.run_until(seconds(10), |w| w.runs(H)));
+}
+
+#[test]
+fn a_mirror_that_does_not_connect_does_not_keep_the_service_down() {
+    let mut world = World::new(true);
+    world
+        .faults
+        .mirror
+        .insert(H, Mirror::Apart("r0 is not connected".into()));
+    world.start(H);
+    world.start(A);
+    assert!(
+        world.run_until(seconds(30), |w| w.runs(H)),
+        "{:?}",
+        world.logs
+    );
+    assert!(world.now > seconds(12));
+    assert!(world.double.is_empty());
 }

@@ -4,7 +4,7 @@
 
 use crate::engine::Engine;
 use crate::engine::types::{
-    Action, Effect, GroupSettings, Input, Level, Outcome, Request, Settings,
+    Action, Effect, GroupSettings, Input, Level, Mirror, Outcome, Request, Settings,
 };
 use crate::wire::{GroupState, Packet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +49,8 @@ pub struct Faults {
     pub failing: BTreeSet<String>,
     /// `NODE SCRIPT` of scripts whose start is blocked.
     pub blocked: BTreeSet<String>,
-    /// Why the mirror of a node is not ready.
-    pub not_ready: BTreeMap<usize, String>,
+    /// What the mirror of a node says, if it is not ready.
+    pub mirror: BTreeMap<usize, Mirror>,
     /// Answer of the fencing device: `None` does not answer.
     pub fence: Option<Result<(), String>>,
     /// Scripts take this long.
@@ -125,7 +125,7 @@ impl World {
                 delay_ms: 1,
                 failing: BTreeSet::new(),
                 blocked: BTreeSet::new(),
-                not_ready: BTreeMap::new(),
+                mirror: BTreeMap::new(),
                 fence: Some(Ok(())),
                 script_ms: 50,
             },
@@ -248,13 +248,13 @@ impl World {
                 action,
             } => self.run(node, group, resource, action),
             Effect::CheckReady { group } => {
-                let ready = self
+                let mirror = self
                     .faults
-                    .not_ready
+                    .mirror
                     .get(&node)
                     .cloned()
-                    .map_or(Ok(()), Err);
-                self.answer(node, 20, Input::Readiness { group, ready }, None);
+                    .unwrap_or(Mirror::Ready);
+                self.answer(node, 20, Input::Readiness { group, mirror }, None);
             }
             Effect::Fence {
                 node: victim,
