@@ -13,7 +13,7 @@
 //!
 //! 1. was sent after the claim was acted upon, and
 //! 2. shows that the other node holds nothing of the group, and
-//! 3. does not claim the group with a better right ([`ownership`]).
+//! 3. does not claim the group with a better right (`ownership.rs`).
 //!
 //! Of two nodes that claim at the same time, both know the same two claims, so one of them yields. A
 //! node that has acted upon a claim does not start the group afterwards without the consent of the
