@@ -20,6 +20,7 @@ use crate::order::usual_order;
 use crate::session::Session;
 use crate::show::{self, State};
 use crate::status::{self, Look};
+use crate::status_json;
 use crate::wait::{self, Goal};
 use crate::world::World;
 
@@ -149,21 +150,7 @@ fn run(world: &World, general: &General, command: Command) -> Outcome {
         return world.print(&completion::script(shell));
     }
     if let Command::Other(words) = &command {
-        let name = words.first().map_or("", String::as_str);
-        if !is_handler(name) {
-            let known = Cli::command();
-            let known = known.get_subcommands().map(clap::Command::get_name);
-            let near = known
-                .map(|known| (strsim::damerau_levenshtein(known, name), known.to_owned()))
-                .min();
-            let hint = near
-                .filter(|(distance, _)| *distance <= 2)
-                .map(|(_, near)| format!("; did you mean '{near}'?"));
-            return Err(Failure::usage(format!(
-                "unknown command '{name}'{}",
-                hint.unwrap_or_default()
-            )));
-        }
+        check_handler(words)?;
     }
     if general.config_to_test.is_some() && !matches!(command, Command::Dump(_) | Command::ShNop) {
         return Err(Failure::usage(
@@ -171,8 +158,43 @@ fn run(world: &World, general: &General, command: Command) -> Outcome {
         ));
     }
     let loaded = load(general, is_quiet(&command), world);
-    match &command {
-        // They show what runs, whatever the file says.
+    if let Some(result) = showing(world, loaded.as_ref().ok(), &command) {
+        return result;
+    }
+    let config = loaded?;
+    let session = Session {
+        world,
+        config: &config,
+        peer: general.peer.as_deref(),
+        check_addresses: general.dry_run != 1,
+    };
+    match bringing(&session, command).or_else(|command| changing(&session, command)) {
+        Ok(result) => result,
+        Err(command) => looking(&session, command),
+    }
+}
+
+/// A word that is no command must be a handler.
+fn check_handler(words: &[String]) -> Outcome {
+    let name = words.first().map_or("", String::as_str);
+    if is_handler(name) {
+        return Ok(());
+    }
+    let cli = Cli::command();
+    let known = cli.get_subcommands().map(clap::Command::get_name);
+    let near = known
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min();
+    let near = near.filter(|(distance, _)| *distance <= 2);
+    let hint = near.map_or(String::new(), |(_, near)| {
+        format!("; did you mean '{near}'?")
+    });
+    Err(Failure::usage(format!("unknown command '{name}'{hint}")))
+}
+
+/// Commands that show what runs, whatever the file says; `None` for any other.
+fn showing(world: &World, config: Option<&Config>, command: &Command) -> Option<Outcome> {
+    match command {
         Command::Status {
             json,
             statistics,
@@ -189,7 +211,7 @@ fn run(world: &World, general: &General, command: Command) -> Outcome {
                     usize::MAX
                 },
             };
-            return show_status(world, loaded.as_ref().ok(), &names.names, *json, &look);
+            Some(show_status(world, config, &names.names, *json, &look))
         }
         Command::Events {
             json,
@@ -211,27 +233,15 @@ fn run(world: &World, general: &General, command: Command) -> Outcome {
                 timestamps: *timestamps,
                 only,
             };
-            return events::follow(world, loaded.as_ref().ok(), &how);
+            Some(events::follow(world, config, &how))
         }
-        _ => {}
-    }
-    let config = loaded?;
-    let session = Session {
-        world,
-        config: &config,
-        peer: general.peer.as_deref(),
-        check_addresses: general.dry_run != 1,
-    };
-    match changing(&session, command) {
-        Ok(result) => result,
-        Err(command) => looking(&session, command),
+        _ => None,
     }
 }
 
-/// Commands that change something; any other is given back.
-fn changing(session: &Session<'_>, command: Command) -> Result<Outcome, Command> {
+/// Commands that bring resources up and down, and change options; any other is given back.
+fn bringing(session: &Session<'_>, command: Command) -> Result<Outcome, Command> {
     use Command as C;
-    let plain = |names: &Names, number, name| session.plain(&names.names, number, name, &[]);
     Ok(match &command {
         C::Up { create_md, names } => session.up(&names.names, *create_md),
         C::Down(names) => session.down(&names.names),
@@ -258,8 +268,6 @@ fn changing(session: &Session<'_>, command: Command) -> Result<Outcome, Command>
             session.connect(&names.names, *discard_my_data, *tentative, &settings)
         }),
         C::Disconnect { force, names } => session.disconnect(&names.names, *force),
-        C::Primary { force, names } => session.primary(&names.names, *force),
-        C::Secondary(names) => plain(names, cmd::SECONDARY, "secondary"),
         C::DiskOptions {
             set_defaults,
             options,
@@ -281,6 +289,23 @@ fn changing(session: &Session<'_>, command: Command) -> Result<Outcome, Command>
         } => options
             .settings()
             .and_then(|settings| session.resource_options(&names.names, *set_defaults, &settings)),
+        C::NewResource(names) => session
+            .resources(&names.names, "new-resource")
+            .and_then(|targets| session.each(&targets, |target| session.new_resource(target))),
+        C::NewMinor(names) => session.each_volume(&names.names, |target, volume| {
+            session.new_minor(target, volume)
+        }),
+        _ => return Err(command),
+    })
+}
+
+/// Commands that change roles, data or metadata; any other is given back.
+fn changing(session: &Session<'_>, command: Command) -> Result<Outcome, Command> {
+    use Command as C;
+    let plain = |names: &Names, number, name| session.plain(&names.names, number, name, &[]);
+    Ok(match &command {
+        C::Primary { force, names } => session.primary(&names.names, *force),
+        C::Secondary(names) => plain(names, cmd::SECONDARY, "secondary"),
         C::Invalidate(names) => session.plain_or_meta(&names.names, cmd::INVALIDATE, "invalidate"),
         C::Outdate(names) => session.plain_or_meta(&names.names, cmd::OUTDATE, "outdate"),
         C::InvalidateRemote(names) => plain(names, cmd::INVALIDATE_REMOTE, "invalidate-remote"),
@@ -326,12 +351,6 @@ fn changing(session: &Session<'_>, command: Command) -> Result<Outcome, Command>
                 flags,
             )
         }
-        C::NewResource(names) => session
-            .resources(&names.names, "new-resource")
-            .and_then(|targets| session.each(&targets, |target| session.new_resource(target))),
-        C::NewMinor(names) => session.each_volume(&names.names, |target, volume| {
-            session.new_minor(target, volume)
-        }),
         C::CreateMd(args) => session.create_md(args),
         C::WipeMd { force, names } => session.wipe_md(&names.names, *force),
         C::ApplyAl(names) => session.apply_al(&names.names),
@@ -414,7 +433,7 @@ fn show_status(
     }
     shown.retain(|one| named.is_empty() || named.contains(&&one.resource.name));
     if json {
-        let text = serde_json::to_string_pretty(&status::json(&shown))
+        let text = serde_json::to_string_pretty(&status_json::json(&shown))
             .map_err(|error| Failure::new(exit::CANNOT, error.to_string()))?;
         return world.say(&text);
     }

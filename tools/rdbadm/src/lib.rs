@@ -25,6 +25,7 @@ pub mod select;
 pub mod session;
 pub mod show;
 pub mod status;
+pub mod status_json;
 pub mod table;
 pub mod wait;
 pub mod world;

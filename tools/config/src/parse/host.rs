@@ -311,8 +311,18 @@ impl Parser {
                 span: start,
             });
         };
+        let minor = self.minor_of_name(&name, tail, given, span);
+        Ok(Device {
+            named: true,
+            minor,
+            span: start,
+        })
+    }
+
+    /// Minor number of a device with a name that ends in `tail` behind the prefix; 0 if there is an error.
+    fn minor_of_name(&mut self, name: &str, tail: &str, given: Option<u32>, span: Span) -> u32 {
         let numbered = !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit());
-        let minor = match (numbered.then(|| tail.parse::<u32>().ok()).flatten(), given) {
+        match (numbered.then(|| tail.parse::<u32>().ok()).flatten(), given) {
             (Some(number), _) if u64::from(number) > MAX_MINOR => {
                 self.error(
                     span,
@@ -343,12 +353,7 @@ impl Parser {
                     .push(problem.note("write /dev/rdbN, or add minor N"));
                 0
             }
-        };
-        Ok(Device {
-            named: true,
-            minor,
-            span: start,
-        })
+        }
     }
 
     fn meta(&mut self, indexed: bool) -> Step<Meta> {
