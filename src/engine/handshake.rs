@@ -3,7 +3,6 @@
 //! From connected streams to Connected or a resync, and every later exchange of states (wire protocol, sections 3.8 to 3.11, 7.4,
 //! 7.6 and 8.4).
 
-use crate::bits::Words;
 use crate::effects::{Act, Effects, Notice, VolumeIndex};
 use crate::generation::{compare, Generation, Meeting, PeerGeneration, Verdict};
 use crate::link::LinkFailure;

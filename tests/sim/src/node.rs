@@ -34,14 +34,18 @@ pub const SECTORS: u64 = 2048;
 /// A packet with its payload, as it travels.
 #[derive(Clone)]
 pub struct Message {
+    /// Header and body.
     pub bytes: Vec<u8>,
+    /// One stamp a sector.
     pub payload: Vec<Stamp>,
 }
 
 /// A request of the application that is under way.
 #[derive(Clone)]
 pub struct AppWork {
+    /// What was asked for.
     pub io: AppIo,
+    /// What a write writes.
     pub stamp: Stamp,
     /// What a read found.
     pub found: Vec<Stamp>,
@@ -55,6 +59,7 @@ enum Running {
 
 /// What came out of a step, for the world.
 pub enum Happened {
+    /// A request of the application ended; what a read found.
     Completed(AppWork, Outcome, Vec<Stamp>),
 }
 
@@ -90,24 +95,37 @@ impl Effects for Collector<'_> {
 /// The link as one node sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
+    /// Not wanted.
     Closed,
+    /// It looks for the peer.
     Wanted,
+    /// Both streams stand.
     Up,
 }
 
 /// A simulated node.
 pub struct Node {
+    /// Name in the log.
     pub name: &'static str,
+    /// The engine.
     pub engine: Resource<HostMemory>,
+    /// The lower disk.
     pub disk: Disk,
+    /// The connection.
     pub link: Link,
     /// `CloseLink` was asked for and not carried out yet.
     pub closing: bool,
+    /// It runs.
     pub alive: bool,
+    /// Packets that wait to be sent, by stream.
     pub outbox: [VecDeque<(Vec<u8>, Payload)>; 2],
+    /// Packets that wait to be received, by stream.
     pub inbox: [VecDeque<Message>; 2],
+    /// Requests of the application, by slot.
     pub app: BTreeMap<u32, AppWork>,
+    /// The last request of the administrator and, once it is there, its answer.
     pub admin: Option<Option<Result<(), Refusal>>>,
+    /// What happened.
     pub log: Vec<String>,
     acts: VecDeque<Act>,
     done: VecDeque<(Act, AppWork)>,
@@ -216,6 +234,7 @@ impl Node {
         self.log.push("--- crash".into());
     }
 
+    /// State of its volume.
     pub fn state(&self) -> State {
         self.engine
             .volume(0)
@@ -381,10 +400,12 @@ impl Node {
         feed!(self, rng, |engine, fx| engine.link_lost(now, failure, fx));
     }
 
+    /// Time has passed.
     pub fn tick(&mut self, now: Millis, rng: &mut Rng) {
         feed!(self, rng, |engine, fx| engine.tick(now, fx));
     }
 
+    /// Both streams to the peer stand.
     pub fn link_up(&mut self, now: Millis, terms: rdb_engine::link::LinkTerms, rng: &mut Rng) {
         self.link = Link::Up;
         feed!(self, rng, |engine, fx| engine.link_up(now, terms, fx));

@@ -51,8 +51,11 @@ struct Known {
 
 /// Everything.
 pub struct World {
+    /// Both nodes.
     pub nodes: [Node; 2],
+    /// Virtual time.
     pub now: Millis,
+    /// Source of everything that is random.
     pub rng: Rng,
     plan: Plan,
     known: Vec<Known>,
