@@ -109,112 +109,21 @@ fn created_metadata_are_those_of_drbdmeta() {
     let log = |stripes, size| meta::geometry(stripes, size).expect("a valid log");
     let standard = log(1, 32);
     let internal = Placement::Internal;
+    let flexible = Placement::Flexible;
+    #[rustfmt::skip]
     let rows: &[Row<'_>] = &[
-        (
-            134_217_728,
-            internal,
-            standard,
-            0,
-            &[(134_176_768, "int128m.md.bin")],
-        ),
-        (
-            1_073_741_824,
-            internal,
-            standard,
-            0,
-            &[
-                (1_073_737_728, "int1g.sb.bin"),
-                (1_073_704_960, "int1g.al0.bin"),
-            ],
-        ),
-        (
-            1 << 40,
-            internal,
-            standard,
-            0,
-            &[
-                (1_099_511_623_680, "int1t.sb.bin"),
-                (1_099_511_590_912, "int1t.al0.bin"),
-            ],
-        ),
-        (
-            1_000_000_000,
-            internal,
-            standard,
-            0,
-            &[
-                (999_993_344, "intodd.sb.bin"),
-                (999_960_576, "intodd.al0.bin"),
-            ],
-        ),
-        (
-            134_221_312,
-            internal,
-            standard,
-            0,
-            &[
-                (134_213_632, "int128m-odd.sb.bin"),
-                (134_180_864, "int128m-odd.al0.bin"),
-            ],
-        ),
-        (
-            134_217_728,
-            internal,
-            log(2, 16),
-            0,
-            &[
-                (134_213_632, "int128m-2x16k.sb.bin"),
-                (134_180_864, "int128m-2x16k.al0.bin"),
-            ],
-        ),
-        (
-            134_217_728,
-            internal,
-            log(4, 16),
-            0,
-            &[
-                (134_213_632, "int128m-4x16k.sb.bin"),
-                (134_148_096, "int128m-4x16k.al0.bin"),
-            ],
-        ),
-        (
-            134_217_728,
-            internal,
-            log(1, 1024),
-            0,
-            &[
-                (134_213_632, "int128m-1x1m.sb.bin"),
-                (133_165_056, "int128m-1x1m.al0.bin"),
-            ],
-        ),
-        (
-            4_194_304,
-            Placement::Flexible,
-            standard,
-            0,
-            &[(0, "ext4m.md.bin")],
-        ),
-        (
-            4_194_304,
-            Placement::Flexible,
-            log(7, 64),
-            0,
-            &[(0, "ext4m-7x64k.sb.bin"), (4096, "ext4m-7x64k.al0.bin")],
-        ),
-        (
-            268_435_456,
-            Placement::Indexed(0),
-            standard,
-            0,
-            &[(0, "idx0.sb.bin"), (4096, "idx0.al0.bin")],
-        ),
-        (
-            268_435_456,
-            Placement::Indexed(1),
-            standard,
-            131_072,
-            &[(134_217_728, "idx1.sb.bin")],
-        ),
+        (134_217_728, internal, standard, 0, &[(134_176_768, "int128m.md.bin")]),
+        (1_073_741_824, internal, standard, 0, &[(1_073_737_728, "int1g.sb.bin"), (1_073_704_960, "int1g.al0.bin")]),
+        (1 << 40, internal, standard, 0, &[(1_099_511_623_680, "int1t.sb.bin"), (1_099_511_590_912, "int1t.al0.bin")]),
+        (1_000_000_000, internal, standard, 0, &[(999_993_344, "intodd.sb.bin"), (999_960_576, "intodd.al0.bin")]),
+        (134_221_312, internal, standard, 0, &[(134_213_632, "int128m-odd.sb.bin"), (134_180_864, "int128m-odd.al0.bin")]),
+        (134_217_728, internal, log(2, 16), 0, &[(134_213_632, "int128m-2x16k.sb.bin"), (134_180_864, "int128m-2x16k.al0.bin")]),
+        (134_217_728, internal, log(4, 16), 0, &[(134_213_632, "int128m-4x16k.sb.bin"), (134_148_096, "int128m-4x16k.al0.bin")]),
+        (134_217_728, internal, log(1, 1024), 0, &[(134_213_632, "int128m-1x1m.sb.bin"), (133_165_056, "int128m-1x1m.al0.bin")]),
+        (4_194_304, flexible, standard, 0, &[(0, "ext4m.md.bin")]),
+        (4_194_304, flexible, log(7, 64), 0, &[(0, "ext4m-7x64k.sb.bin"), (4096, "ext4m-7x64k.al0.bin")]),
+        (268_435_456, Placement::Indexed(0), standard, 0, &[(0, "idx0.sb.bin"), (4096, "idx0.al0.bin")]),
+        (268_435_456, Placement::Indexed(1), standard, 131_072, &[(134_217_728, "idx1.sb.bin")]),
     ];
     for (bytes, placement, geometry, peer_max_bio_size, parts) in rows {
         let disk = Disk::new(*bytes, *placement);
