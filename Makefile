@@ -84,7 +84,7 @@ lint: setup ## Formatting, clippy for host and kernel, checkpatch, shellcheck, Y
 
 fmt: ## Format all Rust sources
 	$(CARGO) fmt --all
-	@scripts/in-root -C . rustfmt --edition 2021 src/rdb.rs rust/rdb_kapi.rs rust/rdb_zerocopy.rs
+	@scripts/in-root -C "$(CURDIR)" rustfmt --edition 2021 src/rdb.rs rust/rdb_kapi.rs rust/rdb_zerocopy.rs
 
 install: ## Install module, tools, man pages and completion (DESTDIR, KVER)
 	@scripts/install
