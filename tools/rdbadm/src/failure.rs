@@ -35,6 +35,8 @@ pub struct Failure {
     pub code: i32,
     /// What to print, without a newline at the end; may be empty if everything was said.
     pub text: String,
+    /// Number of the refusal, if the module gave one.
+    pub refusal: Option<i32>,
 }
 
 /// Result of a command.
@@ -46,6 +48,7 @@ impl Failure {
         Self {
             code,
             text: text.into(),
+            refusal: None,
         }
     }
 
@@ -68,7 +71,10 @@ impl Failure {
         } else if refusal.errno == rustix::io::Errno::PERM.raw_os_error() {
             text += "\n    changing the state of a resource needs root (CAP_NET_ADMIN)";
         }
-        Self::new(exit_code(refusal, command), text)
+        Self {
+            refusal: refusal.code,
+            ..Self::new(exit_code(refusal, command), text)
+        }
     }
 }
 
@@ -118,7 +124,7 @@ fn exit_code(refusal: &Refusal, command: u8) -> i32 {
 fn hint(code: i32, object: &str) -> Option<String> {
     let resource = object.split('/').next().unwrap_or(object);
     Some(match code {
-        -1 => "the peer is primary; make it secondary first, or set allow-two-primaries".into(),
+        -1 => "make the other node secondary first, or set allow-two-primaries".into(),
         -2 => format!(
             "there is no UpToDate data; connect to a node that has it, or, for the first sync of new disks, declare the data here good: rdbadm primary --force {resource}"
         ),

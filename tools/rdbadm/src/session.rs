@@ -4,7 +4,7 @@
 
 use rdb_config::Config;
 use rdb_config::model::{Address, Host, Setting, Volume};
-use rdb_config::resolve::PeerError;
+use rdb_config::resolve::{self, PeerError};
 use rdb_netlink::{DiskState, Error};
 
 use crate::action::{Action, Connect, Step, Subject};
@@ -90,19 +90,26 @@ impl<'a> Session<'a> {
                 None => Ok(()),
             },
         };
-        result.map_err(|failure| match failure.code {
-            code if (exit::REFUSED..exit::NO_META).contains(&code) => {
-                let call = call();
-                Failure::new(
-                    code,
-                    format!(
-                        "{}\nCommand '{call}' terminated with exit code {code}",
-                        failure.text
-                    ),
-                )
+        result.map_err(|mut failure| {
+            if let (Some(-1 | -20), Some(peer)) = (failure.refusal, self.peer_of(&action.object)) {
+                failure.text += &format!("\n    the primary is {peer}");
             }
-            _ => failure,
+            let code = failure.code;
+            if (exit::REFUSED..exit::NO_META).contains(&code) {
+                failure.text += &format!("\nCommand '{}' terminated with exit code {code}", call());
+            }
+            failure
         })
+    }
+
+    /// Name and address of the peer of a resource or volume as messages name it.
+    fn peer_of(&self, object: &str) -> Option<String> {
+        let name = object.rsplit_once('/').map_or(object, |(name, _)| name);
+        let resource = self.config.resource(name)?;
+        let local = resolve::local(self.config, resource, &self.world.node).ok()??;
+        let host = local.peer(self.peer).ok()?;
+        let address = host.address.as_ref().map(|address| format!(" ({address})"));
+        Some(format!("{}{}", host.label(), address.unwrap_or_default()))
     }
 
     /// Applies the activity log of a volume that is not attached.

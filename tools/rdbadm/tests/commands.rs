@@ -218,6 +218,14 @@ fn refusals_have_form_number_advice_and_exit_code() {
         run.err,
         "r0/0: State change failed: (-2) need access to UpToDate data\n    there is no UpToDate data; connect to a node that has it, or, for the first sync of new disks, declare the data here good: rdbadm primary --force r0\nCommand 'rdbsetup primary 0' terminated with exit code 17\n"
     );
+    bench.state.borrow_mut().refuse = Some((cmd::PRIMARY, -1, "r0/0: two primaries".into()));
+    let run = bench.run("primary r0");
+    assert_eq!(run.code, 11);
+    assert!(
+        run.err
+            .contains("\n    the primary is south (ipv4 10.0.0.2:7789)\n"),
+        "{run:?}"
+    );
     bench.state.borrow_mut().refuse =
         Some((cmd::SECONDARY, -12, "r0/0: device is held open".into()));
     assert_eq!(bench.run("secondary r0").code, 11);
