@@ -70,9 +70,9 @@ impl Changes {
         self.queue.wake_all();
     }
 
-    /// Waits until something happened since `seen`.
+    /// Waits until something happened since `seen`. That may be long: I/O can be suspended.
     pub(crate) fn wait(&self, seen: u64) {
-        self.queue.wait(|| self.count.load(Acquire) != seen);
+        self.queue.wait_idle(|| self.count.load(Acquire) != seen);
     }
 
     /// Waits until something happened since `seen`, or `stop` is true.
