@@ -367,6 +367,10 @@ impl<M: Memory> Resource<M> {
     ) -> Outcome {
         let net = self.net.unwrap_or_default();
         let primary = self.vol(v).is_some_and(Volume::primary);
+        // A disk that a Primary attaches again is not in use yet: it may be brought up to date.
+        let usable = self
+            .vol(v)
+            .is_some_and(|volume| volume.state.disk >= D::Consistent);
         let tentative = net.tentative || self.link.peer_tentative;
         let (conn, full) = match verdict {
             Verdict::Source { .. } if my_disk <= D::Inconsistent => {
@@ -375,9 +379,7 @@ impl<M: Memory> Resource<M> {
                 )));
                 return Outcome::Drop;
             }
-            Verdict::Target { .. }
-                if primary && my_disk >= D::Consistent && !net.rr_conflict_violently =>
-            {
+            Verdict::Target { .. } if primary && usable && !net.rr_conflict_violently => {
                 fx.act(Act::Notice(Notice::Peer(
                     "this node should be sync target, but it is Primary",
                 )));
