@@ -1,0 +1,132 @@
+//! Measures rdb against the raw disk and against the stock `drbd.ko`, in the same two machines: `make bench`.
+//!
+//! Each node has five lower disks of the same kind. The first is used as it is; on the other four are a device of
+//! rdb and one of drbd that have lost their peer, and one of each that is connected with protocol C. fio loads
+//! them in turn, a few seconds each, and again, so that whatever else the host does hits all of them alike. The
+//! machines are emulated, so only ratios mean something.
+
+#![forbid(unsafe_code)]
+
+mod devices;
+mod load;
+mod progress;
+mod report;
+mod statistics;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use rdb_testbed::{DiskSpec, Ground, Testbed};
+use serde::Serialize;
+
+use crate::{
+    devices::{BACKENDS, Stack, Sync},
+    load::{Run, WORKLOADS},
+    progress::Progress,
+    report::Conditions,
+};
+
+/// fio results of the raw disk, rdb and the stock drbd, as ratios.
+#[derive(Parser, Serialize)]
+struct Arguments {
+    /// How often each measurement is made
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: u32,
+    /// Length of one measurement in seconds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Size of each lower disk in MiB; the first half of it is loaded
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=65536))]
+    disk: u32,
+    /// Two repetitions of one second on small disks: shows that it works, measures little
+    #[arg(long)]
+    quick: bool,
+    /// Write the report as Markdown to this file, too
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write every single measurement as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Everything that was found out.
+#[derive(Serialize)]
+struct Results {
+    arguments: Arguments,
+    conditions: Conditions,
+    syncs: Vec<Sync>,
+    runs: Vec<Run>,
+}
+
+fn main() -> Result<()> {
+    let mut arguments = Arguments::parse();
+    if arguments.quick {
+        (arguments.repetitions, arguments.seconds, arguments.disk) = (2, 1, 64);
+    }
+    let measurements = u64::from(arguments.repetitions) * (BACKENDS.len() * WORKLOADS.len()) as u64;
+    // Booting, one first sync of each replicated device, and filling.
+    let progress = Progress::new(measurements + 2 + 2 * Stack::BOTH.len() as u64);
+    progress.step("booting two machines");
+    let bed = Testbed::builder("bench", Ground::Qemu)
+        .disks(&[DiskSpec::mib(arguments.disk.into()); BACKENDS.len()])
+        .memory(768)
+        .boot()?;
+    let mut conditions = Conditions::at_begin(&bed)?;
+    let syncs = devices::set_up(&bed, arguments.disk, &progress)?;
+    let runs = measure(&bed, &arguments, &progress)?;
+    progress.end();
+    conditions.at_end()?;
+
+    let results = Results {
+        arguments,
+        conditions,
+        syncs,
+        runs,
+    };
+    print!("{}", report::terminal(&results)?);
+    if let Some(path) = &results.arguments.output {
+        fs::write(path, report::markdown(&results)?)
+            .with_context(|| format!("{}", path.display()))?;
+    }
+    if let Some(path) = &results.arguments.json {
+        fs::write(path, serde_json::to_vec_pretty(&results)?)
+            .with_context(|| format!("{}", path.display()))?;
+    }
+    bed.finish()
+}
+
+/// All measurements. Every second repetition goes through the devices backwards: a steady drift of the host's
+/// speed then cancels out.
+fn measure(bed: &Testbed, arguments: &Arguments, progress: &Progress) -> Result<Vec<Run>> {
+    let region = u64::from(arguments.disk / 2) << 20;
+    progress.step("filling the devices");
+    for backend in BACKENDS {
+        load::fill(&bed.a, backend, region)?;
+    }
+    let mut runs = Vec::new();
+    for repetition in 1..=arguments.repetitions {
+        let mut order = BACKENDS;
+        if repetition % 2 == 0 {
+            order.reverse();
+        }
+        for workload in WORKLOADS {
+            for backend in order {
+                progress.step(&format!(
+                    "repetition {repetition} of {}: {}, {}",
+                    arguments.repetitions,
+                    workload.name,
+                    backend.name()
+                ));
+                let length = Duration::from_secs(arguments.seconds.into());
+                let run = load::run(bed, backend, workload, region, length, repetition)
+                    .with_context(|| format!("{} on {}", workload.name, backend.name()))?;
+                runs.push(run);
+            }
+        }
+    }
+    for backend in BACKENDS {
+        devices::check(bed, backend)?;
+    }
+    Ok(runs)
+}
