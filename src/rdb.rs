@@ -41,7 +41,10 @@ impl kernel::Module for Rdb {
         let registry = registry::Guard::new()?;
         let control = control::register()?;
         pr_info!("loaded\n");
-        Ok(Rdb { _control: control, _registry: registry })
+        Ok(Rdb {
+            _control: control,
+            _registry: registry,
+        })
     }
 }
 

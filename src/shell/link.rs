@@ -167,7 +167,9 @@ impl Stop {
 pub(crate) fn open(resource: &Arc<Resource>, pause_ms: u32) {
     close_session(resource);
     let started = || -> Result<Session> {
-        let config = resource.link_config().ok_or_else(|| errno::error(errno::ENOTCONN))?;
+        let config = resource
+            .link_config()
+            .ok_or_else(|| errno::error(errno::ENOTCONN))?;
         let stop = Stop::new(resource.signals.clone())?;
         let (own, told) = (resource.clone(), stop.clone());
         let thread = KThread::spawn(c"rdb_recv", worker::options(), move |_| {
