@@ -147,7 +147,7 @@ impl Session<'_> {
     fn want_metadata(&self, target: &Target<'_>, volume: &Volume, create_md: bool) -> Outcome {
         let place = Self::place(target, volume)?;
         let object = target.object(volume);
-        let mut device = Device::open(&place, Use::Write, self.world.files)?;
+        let mut device = self.open(&place, &object, Use::Write, false)?;
         let missing = matches!(
             device.superblock()?,
             Err(MetaError::NotMetadata { .. } | MetaError::DeviceTooSmall { .. })

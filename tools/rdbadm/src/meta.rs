@@ -70,7 +70,7 @@ pub fn read(device: &mut Device, object: &str) -> Outcome<Superblock> {
     found.map_err(|error| {
         Failure::new(
             exit::NO_META,
-            format!("{object}: no valid metadata on {}: {error}", device.path()),
+            format!("{object}: no valid metadata on {}: {error}\n    to make new ones: rdbadm create-md {object}", device.path()),
         )
     })
 }

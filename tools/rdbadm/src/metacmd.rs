@@ -8,7 +8,7 @@ use rdb_engine::meta::{BLOCK_LEN, CreateOptions};
 use crate::bring::new_uuid;
 use crate::cli::CreateArgs;
 use crate::failure::{Failure, Outcome, exit};
-use crate::meta::{self, Create, Device, GenerationInfo, Use};
+use crate::meta::{self, Create, GenerationInfo, Use};
 use crate::select::Target;
 use crate::session::Session;
 
@@ -28,7 +28,7 @@ impl Session<'_> {
                 ));
             }
             self.not_attached(target, volume)?;
-            let mut device = Device::open(&place, Use::Write, self.world.files)?;
+            let mut device = self.open(&place, &object, Use::Write, args.force)?;
             let how = Create {
                 object: &object,
                 resource: target.name(),
@@ -74,7 +74,7 @@ impl Session<'_> {
             self.not_attached(target, volume)?;
             let place = Self::place(target, volume)?;
             let object = target.object(volume);
-            let mut device = Device::open(&place, Use::Read, self.world.files)?;
+            let mut device = self.open(&place, &object, Use::Read, force)?;
             let header = [
                 "DRBD meta data dump".to_owned(),
                 format!(
@@ -95,7 +95,7 @@ impl Session<'_> {
             self.not_attached(target, volume)?;
             let place = Self::place(target, volume)?;
             let object = target.object(volume);
-            let mut device = Device::open(&place, Use::Write, self.world.files)?;
+            let mut device = self.open(&place, &object, Use::Write, force)?;
             if device.superblock()?.is_err() {
                 self.world.complain(&format!(
                     "{object}: there is no metadata on {}",
@@ -158,8 +158,9 @@ impl Session<'_> {
     }
 
     fn generation_on_disk(&self, target: &Target<'_>, volume: &Volume) -> Outcome<GenerationInfo> {
-        let mut device = Device::open(&Self::place(target, volume)?, Use::Read, self.world.files)?;
-        let superblock = meta::read(&mut device, &target.object(volume));
+        let object = target.object(volume);
+        let mut device = self.open(&Self::place(target, volume)?, &object, Use::Read, false)?;
+        let superblock = meta::read(&mut device, &object);
         let superblock = superblock.map_err(|failure| Failure::new(exit::USAGE, failure.text))?;
         Ok(GenerationInfo::from_superblock(&superblock))
     }

@@ -9,7 +9,7 @@ use rdb_netlink::{DiskState, attr, cmd};
 
 use crate::action::{Action, Step, Subject};
 use crate::failure::{Failure, Outcome, exit};
-use crate::meta::{self, Device, Use};
+use crate::meta::{self, Use};
 use crate::select::Target;
 use crate::session::Session;
 
@@ -50,7 +50,7 @@ impl Session<'_> {
             }
             let object = target.object(volume);
             let mut device =
-                Device::open(&Self::place(target, volume)?, Use::Write, self.world.files)?;
+                self.open(&Self::place(target, volume)?, &object, Use::Write, false)?;
             match command {
                 cmd::OUTDATE => meta::outdate(&mut device, &object),
                 _ => meta::invalidate(&mut device, &object),

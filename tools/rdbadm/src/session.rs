@@ -112,9 +112,15 @@ impl<'a> Session<'a> {
         Some(format!("{}{}", host.label(), address.unwrap_or_default()))
     }
 
+    /// Opens the metadata device of a volume. Regular files are accepted only if that is `forced`.
+    pub fn open(&self, place: &Place, object: &str, purpose: Use, forced: bool) -> Outcome<Device> {
+        let opened = Device::open(place, purpose, self.world.files || forced);
+        opened.map_err(|failure| Failure::new(failure.code, format!("{object}: {}", failure.text)))
+    }
+
     /// Applies the activity log of a volume that is not attached.
     pub fn apply_log(&self, place: &Place, object: &str) -> Outcome {
-        let mut device = Device::open(place, Use::Write, self.world.files)?;
+        let mut device = self.open(place, object, Use::Write, false)?;
         let applied = meta::apply_log(&mut device, object)?;
         if applied.ignored > 0 {
             let text = format!(
