@@ -12,6 +12,8 @@ failures=0
 work=
 loops=
 loaded_here=
+# Called when the resources are down, before the loop devices go.
+before_cleanup=
 
 skip_all() {
 	echo "1..0 # SKIP $*"
@@ -35,6 +37,7 @@ cleanup() {
 		for config in "$work"/*.conf; do
 			if [ -e "$config" ]; then "$RDBADM" -c "$config" down all >/dev/null 2>&1; fi
 		done
+		if [ -n "$before_cleanup" ]; then "$before_cleanup" >/dev/null 2>&1; fi
 		for loop in $loops; do losetup -d "$loop" 2>/dev/null; done
 		rm -rf "$work"
 	fi

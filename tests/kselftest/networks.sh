@@ -92,8 +92,8 @@ goes_down() {
 	adm r0 down r0 && adm r1 down r1 && [ -z "$(devices)" ]
 }
 
-plan 8
 need uname sed
+plan 8
 new_loop 32 || exit 1
 disk0=$loop
 new_loop 32 || exit 1

@@ -56,8 +56,8 @@ ends_equal() {
 		cmp -n "$bytes" "$disk0" "$disk1" && holds "$disk1" three 12
 }
 
-plan 10
 need blockdev cmp
+plan 10
 new_loop 64 || exit 1
 disk0=$loop
 new_loop 64 || exit 1
