@@ -95,9 +95,12 @@ pub(super) fn launch(plan: Plan<'_>) -> Result<Launch> {
     // cache=unsafe: writes reach the host's page cache at once and survive the machine's death; only flushes are
     // not carried on to the host's disk, which no test outlives.
     let drive = "if=none,cache=unsafe,discard=unmap";
+    // The image below is shared, and read only. UML locks all of it, in which QEMU would see a writer.
+    let shared = "backing.file.locking=off";
+    let file = path("root.qcow2");
     add(&[
         "-drive",
-        &format!("{drive},id=root,format=qcow2,file={}", path("root.qcow2")),
+        &format!("{drive},id=root,format=qcow2,{shared},file={file}"),
     ]);
     add(&["-device", "virtio-blk-pci,drive=root"]);
     for (index, disk) in plan.disks.iter().enumerate() {
