@@ -150,6 +150,8 @@ enum Wait {
     LinkClosed,
     /// Until this time, then again.
     Retry(Millis),
+    /// Until this time, as often as the peer must still be told what happened before the request; then it begins.
+    Announcing(Millis),
     /// The disk to be closed.
     DiskClosed,
     /// The superblocks to be written; then this is the result.
@@ -176,7 +178,10 @@ impl<M: Memory> Resource<M> {
         if self.admin.is_some() {
             return Start::Done(Err(ReturnCode::CONCURRENT_CHANGE.into()));
         }
-        let step = self.admin_begin(&request, 0, fx);
+        let step = match self.admin_must_announce(&request) {
+            true => Ok(Some(Wait::Announcing(now + RETRY_MS))),
+            false => self.admin_begin(&request, 0, fx),
+        };
         match step {
             Err(refusal) => Start::Done(Err(refusal)),
             Ok(None) if !self.any_metadata_pending() => Start::Done(Ok(())),
@@ -196,6 +201,26 @@ impl<M: Memory> Resource<M> {
     /// Gives up waiting for the request under way; what it began goes on.
     pub fn admin_abort(&mut self) {
         self.admin = None;
+    }
+
+    /// What a request says to the peer goes out at once. An announcement that still waits for metadata would come after it, and
+    /// tell of a state that is no more.
+    fn admin_must_announce(&self, request: &Request) -> bool {
+        let volume = match *request {
+            Request::Primary { volume, .. }
+            | Request::Secondary { volume }
+            | Request::Detach {
+                volume,
+                force: false,
+            }
+            | Request::Invalidate { volume }
+            | Request::InvalidateRemote { volume }
+            | Request::Outdate { volume }
+            | Request::NewCurrentUuid { volume, .. } => volume,
+            _ => return false,
+        };
+        let waiting = |volume: &Volume<M>| !volume.announcements.is_empty();
+        self.link.can_send() && self.vol(volume).is_some_and(waiting)
     }
 
     fn admin_begin(&mut self, request: &Request, tries: u32, fx: &mut dyn Effects) -> Step {
@@ -374,8 +399,12 @@ impl<M: Memory> Resource<M> {
         let Some(pending) = &mut self.admin else {
             return;
         };
-        pending.tries += 1;
+        let begun = !matches!(pending.wait, Wait::Announcing(_));
+        pending.tries += u32::from(begun);
         let (request, tries) = (pending.request, pending.tries);
+        if !begun && self.admin_must_announce(&request) {
+            return self.admin_wait(Wait::Announcing(self.now + RETRY_MS), fx);
+        }
         match self.admin_begin(&request, tries, fx) {
             Ok(Some(wait)) => self.admin_wait(wait, fx),
             Ok(None) => self.admin_finish(Ok(()), fx),
@@ -421,7 +450,7 @@ impl<M: Memory> Resource<M> {
 
     pub(crate) fn admin_deadline(&self) -> Option<Millis> {
         match self.admin?.wait {
-            Wait::Retry(time) => Some(time),
+            Wait::Retry(time) | Wait::Announcing(time) => Some(time),
             _ => None,
         }
     }

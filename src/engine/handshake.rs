@@ -135,7 +135,9 @@ impl<M: Memory> Resource<M> {
                 pdsk: D::UpToDate,
                 ..state
             };
-            return self.change(v, new, "the initial resync is skipped", fx);
+            self.change(v, new, "the initial resync is skipped", fx);
+            // The state of the handshake may be told only now; this one is to be the last word.
+            return self.announce(v, Announcement::State(new), fx);
         }
         if state.disk < D::Negotiating
             && (state.role == Role::Primary || state.conn >= C::Connected)
