@@ -159,7 +159,7 @@ fn removed_at_every_point(ground: Ground) -> Result<()> {
     bed.link.cut();
     drop(writer);
     bed.a
-        .wait_until("! pidof rdb-iowriter", |output| output.code == 0, SETTLE)?;
+        .wait_until("rdbadm secondary r0", |output| output.code == 0, SETTLE)?;
     bed.both(away)?;
     bed.link.restore();
     bed.both(back)?;
