@@ -72,7 +72,12 @@ fn source_revision() -> String {
     let output = Command::new("git")
         .arg("-C")
         .arg(rdb_testbed::cache::checkout())
-        .args(["rev-parse", "--short", "HEAD"])
+        .args([
+            "describe",
+            "--always",
+            "--dirty= with changes",
+            "--exclude=*",
+        ])
         .output();
     match output {
         Ok(output) if output.status.success() => {
@@ -145,7 +150,7 @@ fn tables(results: &Results) -> Result<Vec<Titled>> {
         (
             "What one operation costs",
             "Medians per operation. Switches: context switches of the whole machine, fio's own and its start with them. \
-             Writes and flushes: requests at the lower disk. First/second: the node that is written on, its peer.",
+             Writes and flushes: requests at the lower disk; a flush counts as a write, too. First/second: the node that is written on, its peer.",
             costs(&results.runs)?,
         ),
         (
