@@ -234,6 +234,13 @@ pub enum Notice {
         /// What failed.
         what: &'static str,
     },
+    /// The peer sent a packet that it must not send (now); the connection ends.
+    BadPacket {
+        /// Name of the packet.
+        packet: &'static str,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The peer's request was refused or its packet ignored, for the log.
     Peer(&'static str),
 }

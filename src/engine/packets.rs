@@ -34,7 +34,8 @@ impl<M: Memory> Resource<M> {
             Scope::Volume => self.volume_packet(header, packet, slot, fx),
         };
         if let Err(what) = taken {
-            fx.act(Act::Notice(Notice::Peer(what)));
+            let packet = header.command.name();
+            fx.act(Act::Notice(Notice::BadPacket { packet, what }));
             let failure = match socket {
                 Socket::Data => LinkFailure::ProtocolError,
                 Socket::Meta => LinkFailure::NetworkFailure,
@@ -52,7 +53,7 @@ impl<M: Memory> Resource<M> {
         fx: &mut dyn Effects,
     ) -> Result<(), &'static str> {
         match packet {
-            Packet::Protocol(_) if self.is_introduced() => return Err("a second P_PROTOCOL"),
+            Packet::Protocol(_) if self.is_introduced() => return Err("a second one"),
             Packet::Protocol(protocol) => self.protocol_received(protocol, fx),
             Packet::Ping => self.send(None, Socket::Meta, &Packet::PingAck, Payload::None, fx),
             Packet::PingAck => self.ping_ack_received(fx),
@@ -60,7 +61,7 @@ impl<M: Memory> Resource<M> {
             Packet::Barrier(barrier) => self.barrier_received(*barrier, fx),
             Packet::BarrierAck(ack) => match self.sending.acknowledge(ack.barrier, ack.set_size) {
                 Some(epoch) => self.epoch_done(epoch, fx),
-                None => return Err("P_BARRIER_ACK does not fit the oldest open epoch"),
+                None => return Err("it does not fit the oldest open epoch"),
             },
             Packet::ConnStateChangeRequest(change) => self.disconnect_received(change, fx),
             Packet::ConnStateChangeReply(code) => self.admin_reply(None, *code, fx),
@@ -110,7 +111,7 @@ impl<M: Memory> Resource<M> {
         }
         match packet {
             Packet::Data(data) => {
-                self.data_received(v, data, slot.ok_or("P_DATA without data")?, fx)
+                self.data_received(v, data, slot.ok_or("without data")?, fx)
             }
             Packet::DataReply(data) => self.read_answered(v, data, slot.ok_or("no data")?, fx)?,
             Packet::RsDataReply(data) => {
@@ -168,7 +169,7 @@ impl<M: Memory> Resource<M> {
             Packet::NegDreply(ack) => {
                 let slot = self
                     .pending(v, ack.block_id, ack.sector)
-                    .ok_or("P_NEG_DREPLY for an unknown request")?;
+                    .ok_or("for an unknown request")?;
                 self.remote_done(slot, false, fx);
             }
             Packet::NegRsDreply(ack) => {
@@ -237,7 +238,7 @@ impl<M: Memory> Resource<M> {
             None => {
                 let range: Range = ack
                     .range_within(capacity)
-                    .ok_or("P_NEG_ACK for an impossible range")?;
+                    .ok_or("for an impossible range")?;
                 self.vol_mut(v).map(|volume| volume.mark(&range));
             }
         }
@@ -252,7 +253,7 @@ impl<M: Memory> Resource<M> {
         peer: PeerSlot,
         fx: &mut dyn Effects,
     ) -> Result<(), &'static str> {
-        const UNKNOWN: &str = "P_DATA_REPLY for an unknown request";
+        const UNKNOWN: &str = "for an unknown request";
         let slot = self
             .pending(v, data.block_id, data.range.sector)
             .ok_or(UNKNOWN)?;

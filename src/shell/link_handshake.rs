@@ -108,12 +108,12 @@ impl Talk<'_> {
             &frame,
             Command::ConnectionFeatures,
             "version handshake",
-            true,
+            false,
         )?;
         let peer = match frame.decode(self.body(&frame), &self.agreed) {
             Ok(Packet::ConnectionFeatures(peer)) => peer,
-            Ok(_) => return Err(self.refuse(format_args!("version handshake: unexpected packet"))),
-            Err(error) => return Err(self.refuse(format_args!("version handshake: {error}"))),
+            Ok(_) => return Err(self.broke(format_args!("version handshake: unexpected packet"))),
+            Err(error) => return Err(self.broke(format_args!("version handshake: {error}"))),
         };
         self.agreed = match own.agree(&peer) {
             Ok(agreed) => agreed,
@@ -187,7 +187,7 @@ impl Talk<'_> {
             .and_then(|header| header.frame(Stream::Data, &self.agreed))
             .map_err(|error| self.undecodable(&error))?;
         if frame.payload_len > 0 || frame.body_len > self.bytes.len() {
-            return Err(self.refuse(format_args!(
+            return Err(self.broke(format_args!(
                 "handshake: unexpected {}",
                 frame.command.name()
             )));
@@ -207,14 +207,21 @@ impl Talk<'_> {
             return Ok(());
         }
         let (found, wanted) = (frame.command.name(), command.name());
-        let end = self.refuse(format_args!("{what}: {found} received, expected {wanted}"));
+        say!(pr_warn: "{}: {}: {} received, expected {}", self.name, what, found, wanted);
         Err(if fatal {
-            end
+            End::Refused
         } else {
             End::Lost(LinkFailure::ProtocolError)
         })
     }
 
+    /// The peer broke the protocol: the next attempt may meet a better one (wire protocol, section 10.3).
+    fn broke(&self, what: fmt::Arguments<'_>) -> End {
+        say!(pr_warn: "{}: {}", self.name, what);
+        End::Lost(LinkFailure::ProtocolError)
+    }
+
+    /// The nodes do not fit together, whoever tries again.
     fn refuse(&self, what: fmt::Arguments<'_>) -> End {
         say!(pr_err: "{}: {}", self.name, what);
         End::Refused

@@ -102,6 +102,7 @@ pub(crate) fn notice(resource: &Resource, notice: &Notice) {
         Notice::DiskFailed { volume, what } => {
             say!(pr_err: "{}/{}: lower disk failed: {}", name, number(volume), what);
         }
+        Notice::BadPacket { packet, what } => say!(pr_warn: "{}: {}: {}", name, packet, what),
         Notice::Peer(what) => say!(pr_warn: "{}: {}", name, what),
     }
 }
