@@ -37,7 +37,7 @@ const WORK_RESERVE: usize = 256;
 /// Every slot may have two acts waiting, volumes some.
 const TASKS: usize = 2 * APP_SLOTS + 3 * PEER_SLOTS + 64 * VOLUMES;
 /// Most jobs that one caller takes out of the lock at a time; bounds its stack.
-const BATCH: usize = 8;
+pub(crate) const BATCH: usize = 8;
 
 /// A packet that waits to be sent.
 pub(crate) struct Queued {

@@ -14,21 +14,21 @@ use rdb_kapi::status::Status;
 use rdb_kapi::thread::{KThread, Options, ThreadContext};
 
 use super::log;
-use super::queues::{Batch, Context, Job, Queues, Report};
+use super::queues::{Batch, Context, Job, Queues, Report, BATCH};
 use super::resource::{Engine, Resource, Threads};
 use super::signals::{Done, Signals, Whose};
 use super::{events, link};
 
 /// Starts the threads that live as long as the resource.
 pub(crate) fn start(resource: &Arc<Resource>) -> Result<Threads> {
-    let spawn = |name: &CStr, run: fn(&Arc<Resource>, &ThreadContext)| {
+    let spawn = |name: &CStr, options: Options, run: fn(&Arc<Resource>, &ThreadContext)| {
         let resource = resource.clone();
-        KThread::spawn(name, options(), move |thread| run(&resource, thread))
+        KThread::spawn(name, options, move |thread| run(&resource, thread))
     };
     Ok(Threads {
-        completer: Some(spawn(c"rdb_done", complete)?),
-        worker: Some(spawn(c"rdb_work", work)?),
-        disk_worker: Some(spawn(c"rdb_disk", work_disk)?),
+        completer: Some(spawn(c"rdb_done", urgent(), complete)?),
+        worker: Some(spawn(c"rdb_work", options(), work)?),
+        disk_worker: Some(spawn(c"rdb_disk", options(), work_disk)?),
     })
 }
 
@@ -38,6 +38,15 @@ pub(crate) fn options() -> Options {
         noio: true,
         memalloc: true,
         ..Options::default()
+    }
+}
+
+/// Of the threads that end requests. An application that is woken by the first of several must not run before the others are
+/// ended too: it would come back with one new request at a time, for a context switch each.
+pub(crate) fn urgent() -> Options {
+    Options {
+        fifo: true,
+        ..options()
     }
 }
 
@@ -53,9 +62,16 @@ pub(crate) fn report(engine: &mut Engine, queues: &mut Queues, now: Millis, repo
 /// The completer.
 fn complete(resource: &Arc<Resource>, thread: &ThreadContext) {
     while !thread.should_stop() {
-        while let Some(done) = resource.signals.next_done() {
+        while let Some(first) = resource.signals.next_done() {
             resource.with(Context::NoBuffers, |engine, queues, now| {
-                disk_done(engine, queues, now, done)
+                disk_done(engine, queues, now, first);
+                // As many as one batch may answer.
+                for _ in 1..BATCH {
+                    let Some(done) = resource.signals.next_done() else {
+                        break;
+                    };
+                    disk_done(engine, queues, now, done);
+                }
             });
         }
         let deadline = resource.with(Context::NoBuffers, |engine, queues, now| {
@@ -215,8 +231,8 @@ fn write_superblock(resource: &Resource, volume: VolumeIndex) {
 
 impl Resource {
     /// Carries jobs out; what has an end at once comes back. Sleeps, holding no lock.
-    pub(crate) fn carry_out(&self, batch: &mut Batch) -> [Option<Report>; 8] {
-        let mut reports = [None; 8];
+    pub(crate) fn carry_out(&self, batch: &mut Batch) -> [Option<Report>; BATCH] {
+        let mut reports = [None; BATCH];
         for (job, report) in batch.iter_mut().zip(reports.iter_mut()) {
             if let Some(job) = job.take() {
                 *report = self.do_job(job);
