@@ -11,7 +11,7 @@ TESTBED := $(CARGO) run --release --quiet -p rdb-testbed --bin
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all help setup module module-uml module-debug tools
-.PHONY: demo test test-unit test-kapi test-vm test-fast test-debug bench vm kernels lint fmt guests install clean
+.PHONY: demo test test-unit test-kapi test-vm test-all test-fast test-debug bench vm kernels lint fmt guests install clean
 
 all: module tools ## Build rdb.ko for Debian's stock kernel, and the tools (what a plain `make` does)
 
@@ -67,6 +67,9 @@ test-kapi: module-uml ## Self-test of the kernel wrappers in user-mode Linux
 
 test-vm: module module-uml tools guests ## Tests in virtual machines
 	scripts/cargo-test -p rdb-testbed --release
+
+test-all: module module-uml tools guests ## Every test in virtual machines on both kernels: takes hours
+	scripts/cargo-test -p rdb-testbed --release --profile all
 
 test-fast: module-uml tools guests test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
 	scripts/cargo-test -p rdb-testbed --release uml::
