@@ -16,6 +16,7 @@ vm_tests!(
 
 fn bed(name: &str, ground: Ground, mib: u64, block: u32) -> Result<Testbed> {
     let bed = Testbed::builder(name, ground)
+        .program("rdb-iopattern")
         .disks(&[DiskSpec::mib(mib).block(block)])
         .boot()?;
     rdb::start(&bed)?;
@@ -69,13 +70,16 @@ fn file_systems(name: &str, ground: Ground, block: u32) -> Result<()> {
 /// Volume group, two volumes, a snapshot under writes, and the same group on the other node.
 fn volume_manager(ground: Ground) -> Result<()> {
     let bed = bed("volume_manager", ground, 96, 512)?;
-    // Without udev the node of a new volume must be made by hand.
-    let lvm = "export DM_DISABLE_UDEV=1; LVM='--config devices{filter=[\"a|/dev/rdb.*|\",\"r|.*|\"]}activation{udev_sync=0,udev_rules=0}'";
+    // LVM takes only the kinds of devices that it knows, or is told of. Without udev the nodes must be made by hand.
+    let settings = "devices { types = [\"rdb\", 16] use_devicesfile = 0 filter = [\"a|/dev/rdb.*|\", \"r|.*|\"] }\n\
+        activation { udev_sync = 0 udev_rules = 0 }\n";
+    bed.both(|node| node.write_file("/etc/lvm/lvmlocal.conf", settings))?;
+    let lvm = "export DM_DISABLE_UDEV=1";
     bed.a
         .run("modprobe -q dm-mod; modprobe -q dm-snapshot; true")?;
     bed.b
         .run("modprobe -q dm-mod; modprobe -q dm-snapshot; true")?;
-    bed.a.run(&format!("{lvm}; pvcreate \"$LVM\" -qy /dev/rdb0 && vgcreate \"$LVM\" -q vg /dev/rdb0 && lvcreate \"$LVM\" -qy -Zn -Wn -L 24m -n one vg && lvcreate \"$LVM\" -qy -Zn -Wn -L 24m -n two vg && vgmknodes \"$LVM\""))?;
+    bed.a.run(&format!("{lvm}; pvcreate -qy /dev/rdb0 && vgcreate -q vg /dev/rdb0 && lvcreate -qy -Zn -Wn -L 24m -n one vg && lvcreate -qy -Zn -Wn -L 24m -n two vg && vgmknodes"))?;
     bed.a.run(
         "mkfs.ext4 -q /dev/vg/one && mount /dev/vg/one /mnt && cp -a /etc /mnt/ && sync -f /mnt",
     )?;
@@ -83,17 +87,17 @@ fn volume_manager(ground: Ground) -> Result<()> {
         .run("dd if=/dev/urandom of=/dev/vg/two bs=1M count=20 oflag=direct status=none")?;
     let sum = bed.a.run("sha256sum /dev/vg/two")?;
     bed.a.run(&format!(
-        "{lvm}; umount /mnt && vgchange \"$LVM\" -qan vg && rdbadm secondary r0"
+        "{lvm}; umount /mnt && vgchange -qan vg && rdbadm secondary r0"
     ))?;
     bed.b.run(&format!(
-        "{lvm}; rdbadm primary r0 && vgchange \"$LVM\" -qay vg && vgmknodes \"$LVM\""
+        "{lvm}; rdbadm primary r0 && vgchange -qay vg && vgmknodes"
     ))?;
     ensure!(
         bed.b.run("sha256sum /dev/vg/two")? == sum,
         "volume differs on the other node"
     );
     bed.b.run(&format!(
-        "{lvm}; e2fsck -fn /dev/vg/one && vgchange \"$LVM\" -qan vg"
+        "{lvm}; e2fsck -fn /dev/vg/one && vgchange -qan vg"
     ))?;
     rdb::assert_one_truth(&bed)?;
     bed.finish()
@@ -137,6 +141,12 @@ fn odd_requests(name: &str, ground: Ground, block: u32) -> Result<()> {
     // fio asks for sizes that are no multiple of the block unless told not to.
     let fio = fio.replace("--bs_unaligned=1 ", "");
     bed.a.run(&fio)?;
+    rdb::assert_one_truth(&bed)?;
+    // Any size up to 4 MiB at any block, scattered over memory that begins off a page, zeroing and holes in between.
+    let said = bed.a.run(&format!(
+        "rdb-iopattern /dev/rdb0 --block {block} --operations 300 --seed 5"
+    ))?;
+    println!("{ground:?}, {block}: {said}");
     rdb::assert_one_truth(&bed)?;
     // Small buffered writes become read-modify-write in the page cache, and flushes in between.
     bed.a.run("fio --name=small --filename=/dev/rdb0 --rw=randwrite --bsrange=1-9000 --bs_unaligned=1 --size=8m --fsync=16 --io_size=2m --randseed=3 --allow_file_create=0")?;
