@@ -412,7 +412,12 @@ impl<M: Memory> Resource<M> {
             };
             match request.kind {
                 Kind::Requested => {
+                    let v = request.volume;
                     self.peer.remove(slot);
+                    if let Some(volume) = self.vol_mut(v) {
+                        let pending = volume.counters.peer_pending;
+                        volume.counters.peer_pending = pending.saturating_sub(1);
+                    }
                 }
                 Kind::Sending | Kind::Reserved => self.release(slot, fx),
                 Kind::Releasing => (),
