@@ -110,9 +110,7 @@ impl<M: Memory> Resource<M> {
             return Err("another packet inside a series of bitmap packets");
         }
         match packet {
-            Packet::Data(data) => {
-                self.data_received(v, data, slot.ok_or("without data")?, fx)
-            }
+            Packet::Data(data) => self.data_received(v, data, slot.ok_or("without data")?, fx),
             Packet::DataReply(data) => self.read_answered(v, data, slot.ok_or("no data")?, fx)?,
             Packet::RsDataReply(data) => {
                 self.resync_data_received(v, data.range, slot.ok_or("no data")?, fx);

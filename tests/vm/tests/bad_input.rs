@@ -7,17 +7,33 @@ use rdb_testbed::{
     vm_tests,
 };
 
-vm_tests!(configuration_errors, disks_that_will_not_do, roles_that_will_not_do);
+vm_tests!(
+    configuration_errors,
+    disks_that_will_not_do,
+    roles_that_will_not_do
+);
 
 /// Wrong line; where the error is, and a word that the message must have.
 const WRONG: &[(&str, &str, &str)] = &[
     ("resource r0 {\n  protocl C;\n}\n", ":2:3", "protocl"),
     ("resource r0 {\n  net { protocol C }\n}\n", ":2:", ";"),
     ("resource r0 {\n  net { protocol X; }\n}\n", ":2:", "X"),
-    ("resource r0 {\n  net { ping-int 0; }\n}\n", ":2:", "ping-int"),
-    ("resource r0 {\n  on hauptserver { device /dev/rdb0; disk \"/dev/sdb; }\n}\n", ":2:", "string"),
+    (
+        "resource r0 {\n  net { ping-int 0; }\n}\n",
+        ":2:",
+        "ping-int",
+    ),
+    (
+        "resource r0 {\n  on hauptserver { device /dev/rdb0; disk \"/dev/sdb; }\n}\n",
+        ":2:",
+        "string",
+    ),
     ("resource r0 {\n  net { protocol C; }\n", ":3:", "}"),
-    ("resource r0 {\n  on hauptserver { device /dev/rdb0; disk /dev/sdb; meta-disk internal; address 192.168.1.300:7789; }\n}\n", ":2:", "192.168.1.300"),
+    (
+        "resource r0 {\n  on hauptserver { device /dev/rdb0; disk /dev/sdb; meta-disk internal; address 192.168.1.300:7789; }\n}\n",
+        ":2:",
+        "192.168.1.300",
+    ),
 ];
 
 fn configuration_errors(ground: Ground) -> Result<()> {
@@ -26,20 +42,38 @@ fn configuration_errors(ground: Ground) -> Result<()> {
         bed.a.write_file("/etc/rdb.conf", text)?;
         for command in ["rdbadm dump all", "rdbadm up all"] {
             let said = bed.a.run_fails(command)?;
-            ensure!(said.contains(&format!("/etc/rdb.conf{place}")), "{command} with\n{text}\nsaid\n{said}");
-            ensure!(said.contains(word), "{command} with\n{text}\nsaid nothing of {word}:\n{said}");
+            ensure!(
+                said.contains(&format!("/etc/rdb.conf{place}")),
+                "{command} with\n{text}\nsaid\n{said}"
+            );
+            ensure!(
+                said.contains(word),
+                "{command} with\n{text}\nsaid nothing of {word}:\n{said}"
+            );
         }
     }
     bed.finish()
 }
 
 fn disks_that_will_not_do(ground: Ground) -> Result<()> {
-    let bed = Testbed::builder("disks", ground).disks(&[DiskSpec::mib(32), DiskSpec::mib(32)]).boot()?;
+    let bed = Testbed::builder("disks", ground)
+        .disks(&[DiskSpec::mib(32), DiskSpec::mib(32)])
+        .boot()?;
     let node = &bed.a;
-    let configure = |disk: &str| node.write_file("/etc/rdb.conf", rdb::configuration(1).replace("/dev/sdb", disk));
+    let configure = |disk: &str| {
+        node.write_file(
+            "/etc/rdb.conf",
+            rdb::configuration(1).replace("/dev/sdb", disk),
+        )
+    };
     let refused = |command: &str, name: &str| -> Result<()> {
-        let said = node.run_fails(command).with_context(|| format!("with {name}"))?;
-        ensure!(said.contains(name), "{command} does not name {name}:\n{said}");
+        let said = node
+            .run_fails(command)
+            .with_context(|| format!("with {name}"))?;
+        ensure!(
+            said.contains(name),
+            "{command} does not name {name}:\n{said}"
+        );
         Ok(())
     };
     node.run("modprobe rdb")?;
@@ -93,18 +127,27 @@ fn roles_that_will_not_do(ground: Ground) -> Result<()> {
     bed.b.run_fails("rdbadm primary r0")?;
     rdb::first_sync(&bed, 1)?;
     let said = bed.b.run_fails("rdbadm primary r0")?;
-    ensure!(said.contains("hauptserver") || said.contains("192.168.1.11"), "the peer is not named:\n{said}");
+    ensure!(
+        said.contains("hauptserver") || said.contains("192.168.1.11"),
+        "the peer is not named:\n{said}"
+    );
     bed.b.run_fails("rdbadm primary --force r0")?;
     // A secondary's device is closed to everybody.
-    bed.b.run_fails("dd if=/dev/rdb0 of=/dev/null count=1 status=none")?;
+    bed.b
+        .run_fails("dd if=/dev/rdb0 of=/dev/null count=1 status=none")?;
     bed.b.run_fails("mount /dev/rdb0 /mnt")?;
-    bed.b.run_fails("dd if=/dev/zero of=/dev/rdb0 count=1 conv=notrunc status=none")?;
+    bed.b
+        .run_fails("dd if=/dev/zero of=/dev/rdb0 count=1 conv=notrunc status=none")?;
     // An open device keeps its role.
-    let holder = bed.a.spawn("exec 3<>/dev/rdb0; echo open; exec sleep 100000")?;
-    bed.a.wait_until("fuser -s /dev/rdb0", |output| output.code == 0, SETTLE)?;
+    let holder = bed
+        .a
+        .spawn("exec 3<>/dev/rdb0; echo open; exec sleep 100000")?;
+    bed.a
+        .wait_until("fuser -s /dev/rdb0", |output| output.code == 0, SETTLE)?;
     bed.a.run_fails("rdbadm secondary r0")?;
     drop(holder);
-    bed.a.wait_until("rdbadm secondary r0", |output| output.code == 0, SETTLE)?;
+    bed.a
+        .wait_until("rdbadm secondary r0", |output| output.code == 0, SETTLE)?;
     bed.b.run("rdbadm primary r0")?;
     rdb::assert_one_truth(&bed)?;
     bed.finish()

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> io::Result<String> {
-    let direct = OFlags::DIRECT.bits().cast_signed();
+    let direct = OFlags::DIRECT.bits() as i32;
     let mut device = OpenOptions::new()
         .read(true)
         .write(true)
