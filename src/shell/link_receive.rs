@@ -127,7 +127,7 @@ fn start(
     *meta = Some(sender(c"rdb_ack", Stream::Meta, &streams.meta)?);
     let (own, told, socket) = (resource.clone(), stop.clone(), streams.meta.clone());
     let buffer = PageBuf::new()?;
-    *receiver = Some(KThread::spawn(c"rdb_meta", worker::urgent(), move |_| {
+    *receiver = Some(KThread::spawn(c"rdb_meta", worker::options(), move |_| {
         receive(&own, &told, &socket, Stream::Meta, &agreed, buffer);
     })?);
     Ok(())

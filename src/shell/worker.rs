@@ -21,14 +21,14 @@ use super::{events, link};
 
 /// Starts the threads that live as long as the resource.
 pub(crate) fn start(resource: &Arc<Resource>) -> Result<Threads> {
-    let spawn = |name: &CStr, options: Options, run: fn(&Arc<Resource>, &ThreadContext)| {
+    let spawn = |name: &CStr, run: fn(&Arc<Resource>, &ThreadContext)| {
         let resource = resource.clone();
-        KThread::spawn(name, options, move |thread| run(&resource, thread))
+        KThread::spawn(name, options(), move |thread| run(&resource, thread))
     };
     Ok(Threads {
-        completer: Some(spawn(c"rdb_done", urgent(), complete)?),
-        worker: Some(spawn(c"rdb_work", options(), work)?),
-        disk_worker: Some(spawn(c"rdb_disk", options(), work_disk)?),
+        completer: Some(spawn(c"rdb_done", complete)?),
+        worker: Some(spawn(c"rdb_work", work)?),
+        disk_worker: Some(spawn(c"rdb_disk", work_disk)?),
     })
 }
 
@@ -38,15 +38,6 @@ pub(crate) fn options() -> Options {
         noio: true,
         memalloc: true,
         ..Options::default()
-    }
-}
-
-/// Of the threads that end requests. An application that is woken by the first of several must not run before the others are
-/// ended too: it would come back with one new request at a time, for a context switch each.
-pub(crate) fn urgent() -> Options {
-    Options {
-        fifo: true,
-        ..options()
     }
 }
 
