@@ -282,7 +282,7 @@ fn scratch_folder() -> Result<TempDir> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.split('-').next().unwrap_or_default();
         if !owner.is_empty() && !Path::new("/proc").join(owner).exists() {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
         }
     }
     let prefix = format!("{}-", std::process::id());

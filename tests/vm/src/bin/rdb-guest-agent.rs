@@ -11,6 +11,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
+    path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -34,11 +35,11 @@ struct Process {
 type Processes = Arc<Mutex<HashMap<u32, Process>>>;
 
 fn main() -> ExitCode {
-    let Some(device) = std::env::args_os().nth(1) else {
+    let Some(device) = std::env::args_os().nth(1).map(PathBuf::from) else {
         eprintln!("usage: rdb-guest-agent DEVICE");
         return ExitCode::FAILURE;
     };
-    match serve(device.as_ref()) {
+    match serve(&device) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rdb-guest-agent: {}: {error}", device.display());
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(device: &std::path::Path) -> io::Result<()> {
+fn serve(device: &Path) -> io::Result<()> {
     let from = OpenOptions::new().read(true).write(true).open(device)?;
     // Less than a terminal's buffer of 4096 bytes, of which it keeps 128 back.
     let window = termios::isatty(&from).then_some(3 << 10);

@@ -50,10 +50,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arc<Arguments>) -> io::Result<()> {
-    let direct = rustix::fs::OFlags::DIRECT.bits();
+    let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
     let mut device = OpenOptions::new()
         .write(true)
-        .custom_flags(direct.cast_signed())
+        .custom_flags(direct)
         .open(&arguments.device)?;
     let blocks = device.seek(SeekFrom::End(0))? / BLOCK as u64;
     let device = Arc::new(device);

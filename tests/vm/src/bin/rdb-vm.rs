@@ -57,7 +57,7 @@ fn main() -> Result<()> {
             node.run("modprobe rdb").map(drop)
         })?;
     }
-    let socket = cache::cache().join(format!("run/vm-{}.sock", std::process::id()));
+    let socket = cache::cache().join(format!("run/{}-vm.sock", std::process::id()));
     let listener = UnixListener::bind(&socket)?;
     let other = bed.b.shell()?.context("the second node has no terminal")?;
     thread::spawn(move || serve(&listener, &other));
@@ -85,7 +85,10 @@ fn main() -> Result<()> {
 
 fn shell(node: &Node) -> Result<()> {
     let mut stream = node.shell()?.context("the first node has no terminal")?;
-    let (columns, rows) = terminal::size().unwrap_or((80, 24));
+    let (columns, rows) = terminal::size()
+        .ok()
+        .filter(|(columns, _)| *columns > 0)
+        .unwrap_or((80, 24));
     stream.write_all(format!("stty rows {rows} cols {columns}; clear\n").as_bytes())?;
     bridge(stream)
 }
