@@ -224,6 +224,9 @@ impl Testbed {
     ///
     /// They differ, or cannot be read.
     pub fn assert_identical(&self, disk: usize, bytes: u64) -> Result<()> {
+        for node in self.nodes() {
+            node.disks()[disk].settle()?;
+        }
         disk::assert_data_identical(
             &self.a.disks()[disk].path,
             &self.b.disks()[disk].path,

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::volatile::Volatile;
+
 /// What a lower disk is like.
 #[derive(Debug, Clone, Copy)]
 pub struct DiskSpec {
@@ -15,6 +17,8 @@ pub struct DiskSpec {
     pub bytes: u64,
     /// Logical block size in bytes, 512 or 4096.
     pub block: u32,
+    /// It has a write cache that loses its content when the power goes. Only QEMU can have such a disk.
+    pub volatile: bool,
 }
 
 impl DiskSpec {
@@ -23,6 +27,7 @@ impl DiskSpec {
         Self {
             bytes: size << 20,
             block: 512,
+            volatile: false,
         }
     }
 
@@ -31,15 +36,25 @@ impl DiskSpec {
     pub fn block(self, block: u32) -> Self {
         Self { block, ..self }
     }
+
+    /// The same disk with a volatile write cache; see [`crate::Node::lose_power`].
+    #[must_use]
+    pub fn volatile(self) -> Self {
+        Self {
+            volatile: true,
+            ..self
+        }
+    }
 }
 
 /// A lower disk of a node.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Disk {
     /// The file that holds it.
     pub path: PathBuf,
     /// Its shape.
     pub spec: DiskSpec,
+    cache: Option<Volatile>,
 }
 
 impl Disk {
@@ -51,7 +66,35 @@ impl Disk {
     pub fn create(path: PathBuf, spec: DiskSpec) -> Result<Self> {
         let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
         file.set_len(spec.bytes)?;
-        Ok(Self { path, spec })
+        let mut disk = Self {
+            path,
+            spec,
+            cache: None,
+        };
+        if spec.volatile {
+            disk.cache = Some(Volatile::serve(&disk.path, &disk.socket())?);
+        }
+        Ok(disk)
+    }
+
+    /// Where the machine finds a disk with a volatile cache.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path.with_extension("nbd")
+    }
+
+    /// What an idle disk does by itself: its cache reaches the disk.
+    ///
+    /// # Errors
+    ///
+    /// The file's own.
+    pub fn settle(&self) -> Result<()> {
+        Ok(self.cache.as_ref().map_or(Ok(()), Volatile::settle)?)
+    }
+
+    /// Sectors of the cache that were kept and lost when the power went.
+    pub(crate) fn lose_power(&self, percent: u32) -> Result<(usize, usize)> {
+        let lose = |cache: &Volatile| cache.lose_power(percent);
+        Ok(self.cache.as_ref().map_or(Ok((0, 0)), lose)?)
     }
 
     /// Bytes `at..at + length` of the disk.

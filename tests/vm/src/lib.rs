@@ -27,6 +27,7 @@ pub mod protocol;
 mod qmp;
 pub mod rdb;
 pub mod stamp;
+mod volatile;
 
 pub use agent::{Background, Output};
 pub use bed::{Builder, NODES, Testbed};

@@ -68,6 +68,9 @@ pub struct Node {
 
 impl Node {
     pub(crate) fn create(plan: NodePlan, link: Arc<Link>) -> Result<Self> {
+        if plan.ground == Ground::Uml && plan.disks.iter().any(|disk| disk.spec.volatile) {
+            bail!("a disk with a volatile cache needs QEMU");
+        }
         let kernel = plan.ground.kernel()?;
         fs::create_dir_all(&plan.folder)?;
         fs::create_dir_all(&plan.logs)?;
@@ -206,6 +209,23 @@ impl Node {
             running.group.kill();
             self.note("killed");
         }
+    }
+
+    /// Cuts the power of the machine and its disks: it dies, and of what a volatile disk had not flushed each sector
+    /// survives with a chance of `percent`. Other disks lose nothing.
+    ///
+    /// # Errors
+    ///
+    /// A disk's file cannot be written.
+    pub fn lose_power(&self, percent: u32) -> Result<()> {
+        self.kill();
+        for (number, disk) in self.disks().iter().enumerate() {
+            let (kept, lost) = disk.lose_power(percent)?;
+            self.note(&format!(
+                "power lost: disk {number} kept {kept} and lost {lost} cached sectors"
+            ));
+        }
+        Ok(())
     }
 
     /// Shuts the machine down in order: file systems are synced, then it powers off.

@@ -205,3 +205,55 @@ fn trouble_on_the_console(ground: Ground) -> Result<()> {
     );
     Ok(())
 }
+
+/// A power cut takes what a disk had not flushed, and nothing else.
+#[test]
+fn power_lost() -> Result<()> {
+    let disks = [DiskSpec::mib(16).volatile(), DiskSpec::mib(16)];
+    let bed = Testbed::builder("power_lost", Ground::Qemu)
+        .bare()
+        .disks(&disks)
+        .boot()?;
+    let write = |device: &str, place: u32, how: &str| {
+        bed.a.run(&format!(
+            "head -c 1M /dev/zero | tr '\\0' x | dd of=/dev/{device} bs=64k seek={place} {how} status=none iflag=fullblock"
+        ))
+    };
+    write("sdb", 0, "conv=fsync oflag=direct")?;
+    write("sdb", 32, "oflag=direct")?;
+    write("sdc", 32, "oflag=direct")?;
+    ensure!(
+        bed.a.run(
+            "dd if=/dev/sdb bs=64k skip=32 count=16 iflag=direct status=none | tr -d x | wc -c"
+        )? == "0",
+        "the cache was not read"
+    );
+    bed.a.lose_power(0)?;
+    let [volatile, lasting] = bed.a.disks() else {
+        anyhow::bail!("two disks expected")
+    };
+    let full = vec![b'x'; 1 << 20];
+    ensure!(volatile.read(0, 1 << 20)? == full, "flushed data lost");
+    ensure!(
+        volatile
+            .read(2 << 20, 1 << 20)?
+            .iter()
+            .all(|byte| *byte == 0),
+        "unflushed data survived"
+    );
+    ensure!(
+        lasting.read(2 << 20, 1 << 20)? == full,
+        "a lasting disk lost data"
+    );
+
+    bed.a.boot()?;
+    write("sdb", 64, "oflag=direct")?;
+    bed.a.lose_power(50)?;
+    let torn = bed.a.disks()[0].read(4 << 20, 1 << 20)?;
+    let kept = torn.chunks(512).filter(|sector| sector[0] == b'x').count();
+    ensure!(
+        (600..1500).contains(&kept),
+        "{kept} of 2048 sectors kept, about half expected"
+    );
+    bed.finish()
+}

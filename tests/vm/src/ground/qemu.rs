@@ -108,10 +108,15 @@ pub(super) fn launch(plan: Plan<'_>) -> Result<Launch> {
             disk.path.to_string_lossy().replace(',', ",,"),
             disk.spec.block,
         );
-        add(&[
-            "-drive",
-            &format!("{drive},id=lower{index},format=raw,file={file}"),
-        ]);
+        let source = if disk.spec.volatile {
+            let socket = disk.socket().to_string_lossy().replace(',', ",,");
+            format!(
+                "if=none,cache=writeback,file.driver=nbd,file.server.type=unix,file.server.path={socket}"
+            )
+        } else {
+            format!("{drive},file={file}")
+        };
+        add(&["-drive", &format!("{source},id=lower{index},format=raw")]);
         let blocks = format!(
             "logical_block_size={block},physical_block_size={}",
             block.max(512)
