@@ -72,7 +72,7 @@ test-all: module module-uml tools guests ## Every test in virtual machines on bo
 	scripts/cargo-test -p rdb-testbed --release --profile all
 
 test-fast: module-uml tools guests test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
-	scripts/cargo-test -p rdb-testbed --release uml::
+	scripts/cargo-test -p rdb-testbed --release --profile fast
 
 test-debug: module-debug ## Load the module into the KASAN and lockdep kernel
 	@scripts/boot-check debug 600
