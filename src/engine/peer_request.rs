@@ -209,6 +209,11 @@ impl<M: Memory> Resource<M> {
             .any(|(_, r)| r.volume == v && matches!(r.kind, Kind::Requested | Kind::ResyncWrite))
     }
 
+    /// Whether writes of the peer, of this connection or an earlier one, are not completed on the lower disk.
+    pub(crate) fn peer_writes_to_disk(&self, v: VolumeIndex) -> bool {
+        self.peer.iter().any(|(_, r)| r.volume == v && r.writes())
+    }
+
     /// The data of a resync request have arrived in `slot`.
     pub(crate) fn write_resync_data(
         &mut self,

@@ -53,6 +53,11 @@ impl<M: Memory> Resource<M> {
         if volume.state.conn == C::WFReportParams || self.link.is_closing() {
             return Ok(Some(Wait::Retry(self.now + RETRY_MS)));
         }
+        // What a dead Primary wrote last may still be on its way to the disk here. Nobody may read or write before that is
+        // there: blocks would change behind their back, or a new write be overwritten by an old one.
+        if volume.state.conn < C::Connected && self.peer_writes_to_disk(v) {
+            return Ok(Some(Wait::Retry(self.now + RETRY_MS)));
+        }
         if volume.state.conn >= C::Connected && tries == 0 {
             // A peer that died a moment ago must not stand in the way.
             return Ok(Some(Wait::Ping(self.send_ping(fx))));
