@@ -230,7 +230,6 @@ impl<M: Memory> Resource<M> {
             return;
         };
         volume.sent_seq = 0;
-        volume.peer_seq = 0;
         volume.peer_generation = None;
         volume.announcements.clear();
         volume.discard_my_data = discard;

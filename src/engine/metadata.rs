@@ -410,10 +410,4 @@ impl<M: Memory> Resource<M> {
         self.admin_disk_closed(v, fx);
         fx.act(Act::Wake);
     }
-
-    /// Requests that waited for metadata of a disk that is gone need not wait any more.
-    pub(crate) fn settle_requests_without_disk(&mut self, _v: VolumeIndex, fx: &mut dyn Effects) {
-        self.settle_all(fx);
-        fx.act(Act::Wake);
-    }
 }

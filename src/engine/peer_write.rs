@@ -26,7 +26,6 @@ impl<M: Memory> Resource<M> {
             v,
             data.range,
             data.block_id,
-            data.seq_num,
             data.flags,
             DiskOp::Write,
             slot,
@@ -53,16 +52,7 @@ impl<M: Memory> Resource<M> {
             },
             false => DiskOp::Discard,
         };
-        self.write_received(
-            v,
-            write.range,
-            write.block_id,
-            write.seq_num,
-            write.flags,
-            op,
-            slot,
-            fx,
-        );
+        self.write_received(v, write.range, write.block_id, write.flags, op, slot, fx);
     }
 
     #[allow(clippy::too_many_arguments)] // The fields of two packets that are one thing.
@@ -71,7 +61,6 @@ impl<M: Memory> Resource<M> {
         v: VolumeIndex,
         range: Range,
         block_id: BlockId,
-        seq_num: u32,
         mut flags: DataFlags,
         op: DiskOp,
         slot: PeerSlot,
@@ -82,7 +71,6 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
-        volume.peer_seq = seq_num;
         volume.counters.received += range.sectors();
         if !volume.has_disk() {
             self.release(slot, fx);

@@ -449,7 +449,8 @@ impl<M: Memory> Resource<M> {
             self.drain_disk(v, fx);
         }
         if old.disk != new.disk && new.disk == DiskState::Diskless {
-            self.settle_requests_without_disk(v, fx);
+            // Requests that waited for metadata of this disk need not wait any more.
+            self.settle_all(fx);
         }
     }
 

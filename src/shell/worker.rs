@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rdb_engine::effects::{Act, DiskOp, Effects, Millis, VolumeIndex};
+use rdb_engine::effects::{Act, DiskOp, Millis, VolumeIndex};
 use rdb_engine::wire::Role;
 
 use rdb_kapi::bio::CloneFlags;
@@ -197,7 +197,6 @@ fn do_disk_work(resource: &Arc<Resource>, act: Act) {
             }
             resource.with(Context::Thread, |engine, queues, now| {
                 engine.disk_closed(now, volume, queues);
-                queues.act(Act::Wake);
             });
         }
         // The queues hand nothing else to the disk worker.
