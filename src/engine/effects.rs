@@ -13,6 +13,7 @@
 //! - Every [`Act`] is carried out exactly once, soon, and reported back by the input that its documentation names.
 //! - Acts may be carried out by whichever thread made the call; two acts have no order between them.
 
+use crate::meeting::Settlement;
 pub use crate::wire::{Range, Socket, State};
 
 /// Index of a volume inside its resource.
@@ -193,12 +194,24 @@ pub enum Act {
 /// Notable conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// Two nodes have met, and this is what becomes of their data.
+    Handshake {
+        /// The volume.
+        volume: VolumeIndex,
+        /// Which row of the decision table, which step, which verdict.
+        settled: Settlement,
+    },
     /// Both nodes changed data on their own since they last met.
     SplitBrain {
         /// The volume.
         volume: VolumeIndex,
         /// Whether a policy resolved it.
         resolved: bool,
+    },
+    /// The policy after a split brain takes the peer's data, but this node is Primary and its device in use.
+    PrimaryLost {
+        /// The volume.
+        volume: VolumeIndex,
     },
     /// The nodes hold data sets that have nothing in common.
     UnrelatedData {

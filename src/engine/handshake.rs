@@ -3,12 +3,14 @@
 //! From connected streams to Connected or a resync, and every later exchange of states (wire protocol, sections 3.8 to 3.11, 7.4,
 //! 7.6 and 8.4).
 
+use crate::decision::{Meeting, Verdict};
 use crate::effects::{Act, Effects, Notice, VolumeIndex};
-use crate::generation::{compare, Generation, Meeting, PeerGeneration, Verdict};
+use crate::generation::{Generation, PeerGeneration};
 use crate::link::LinkFailure;
+use crate::meeting::{settle, Encounter, Settlement, Step};
 use crate::memory::Memory;
 use crate::resource::Resource;
-use crate::split_brain::{resolve, Conflict};
+use crate::split_brain::demotes;
 use crate::state::{check, Context};
 use crate::volume::{Announcement, Volume};
 use crate::wire::{ConnState as C, DiskState as D, Features, Role, Sizes, State, UuidFlags, Uuids};
@@ -203,6 +205,8 @@ impl<M: Memory> Resource<M> {
                 Outcome::Drop => return self.drop_link(fx),
             }
         }
+        // The handshake may have cost this node its role.
+        ns.role = self.vol(v).map_or(os.role, |volume| volume.state.role);
         ns.peer = ps.role;
         ns.pdsk = peer_disk;
         ns.peer_isp = ps.aftr_isp || ps.user_isp;
@@ -279,7 +283,7 @@ impl<M: Memory> Resource<M> {
         peer_disk: D,
         fx: &mut dyn Effects,
     ) -> Outcome {
-        let (net, resolve_flag) = (self.net.unwrap_or_default(), self.link.resolve);
+        let (net, resolve) = (self.net.unwrap_or_default(), self.link.resolve);
         let wsame = self.link.agreed.features.contains(Features::WSAME);
         let Some(volume) = self.vol_mut(v) else {
             return Outcome::Drop;
@@ -291,24 +295,32 @@ impl<M: Memory> Resource<M> {
             D::Negotiating => volume.after_attach,
             disk => disk,
         };
-        let meeting = Meeting {
-            own: volume.generation,
-            peer: peer.uuids,
-            own_crashed: volume.crashed_primary,
-            peer_crashed: peer.crashed_primary,
-            own_primary: volume.state.role == Role::Primary,
-            peer_primary: peer_role == Role::Primary,
-            resolve: resolve_flag,
-            feature_wsame: wsame,
-        };
-        let decision = compare(&meeting);
-        let corrected = decision
+        let settled = settle(&Encounter {
+            meeting: Meeting {
+                own: volume.generation,
+                peer: peer.uuids,
+                own_crashed: volume.crashed_primary,
+                peer_crashed: peer.crashed_primary,
+                own_primary: volume.state.role == Role::Primary,
+                peer_primary: peer_role == Role::Primary,
+                resolve,
+                feature_wsame: wsame,
+            },
+            own_disk: my_disk,
+            peer_disk,
+            own_dirty: volume.told_dirty,
+            peer_dirty: peer.dirty_bits,
+            discard_own: volume.discard_my_data,
+            discard_peer: peer.discard_my_data,
+            policies: net.after_split_brain,
+            always: net.always_after_split_brain,
+        });
+        let corrected = settled
+            .decision
             .correction
             .is_some_and(|correction| correction.apply(&mut volume.generation, &mut peer.uuids));
-        let peer = *peer;
-        let dirty_bits = volume.out_of_sync();
-        let discard_mine = volume.discard_my_data;
-        let mut verdict = decision.verdict;
+        fx.act(Act::Notice(Notice::Handshake { volume: v, settled }));
+        let verdict = settled.verdict;
         if matches!(verdict, Verdict::Unrelated | Verdict::NeedsFeature(_)) {
             fx.act(Act::Notice(Notice::UnrelatedData { volume: v }));
             return Outcome::Drop;
@@ -316,48 +328,54 @@ impl<M: Memory> Resource<M> {
         if corrected {
             self.superblock_changed(v, fx);
         }
-        if (my_disk == D::Inconsistent) != (peer_disk == D::Inconsistent)
-            && (my_disk > D::Inconsistent || peer_disk > D::Inconsistent)
-        {
-            let full = match verdict {
-                Verdict::Source { full } | Verdict::Target { full } => full,
-                Verdict::SplitBrain { automatic } => !automatic,
-                _ => false,
-            };
-            verdict = match my_disk > D::Inconsistent {
-                true => Verdict::Source { full },
-                false => Verdict::Target { full },
-            };
-        }
-        if let Verdict::SplitBrain { automatic } = verdict {
-            let conflict = Conflict {
-                own: meeting.own,
-                peer: meeting.peer,
-                own_dirty: dirty_bits,
-                peer_dirty: peer.dirty_bits,
-                own_primary: meeting.own_primary,
-                peer_primary: meeting.peer_primary,
-                resolve: resolve_flag,
-                discard_own: discard_mine,
-                discard_peer: peer.discard_my_data,
-            };
-            let policies = net.after_split_brain;
-            let found = resolve(
-                &conflict,
-                &policies,
-                automatic,
-                net.always_after_split_brain,
-            );
+        if settled.is_split_brain() {
+            let resolved = !matches!(verdict, Verdict::SplitBrain { .. });
             fx.act(Act::Notice(Notice::SplitBrain {
                 volume: v,
-                resolved: found.is_some(),
+                resolved,
             }));
-            match found {
-                Some(outcome) => verdict = outcome,
-                None => return Outcome::Drop,
+            if !resolved || !self.yields_to_policy(v, &settled, peer_role, fx) {
+                return Outcome::Drop;
             }
         }
         self.act_on_verdict(v, verdict, my_disk, fx)
+    }
+
+    /// A Primary that loses its data gives up its role first, if the policy says so. False if it cannot.
+    fn yields_to_policy(
+        &mut self,
+        v: VolumeIndex,
+        settled: &Settlement,
+        peer_role: Role,
+        fx: &mut dyn Effects,
+    ) -> bool {
+        let loses =
+            settled.step == Step::Policy && matches!(settled.verdict, Verdict::Target { .. });
+        let policies = self.net.unwrap_or_default().after_split_brain;
+        let Some(volume) = self.vol(v).filter(|volume| loses && volume.primary()) else {
+            return true;
+        };
+        if !demotes(&policies, peer_role == Role::Primary) {
+            return true;
+        }
+        let busy = volume.readers + volume.writers > 0
+            || self.app.iter().any(|(_, request)| request.volume == v);
+        if busy {
+            fx.act(Act::Notice(Notice::PrimaryLost { volume: v }));
+            return false;
+        }
+        let role = Role::Secondary;
+        let state = State {
+            role,
+            ..volume.state
+        };
+        self.change(
+            v,
+            state,
+            "the other node's data survive the split brain",
+            fx,
+        );
+        true
     }
 
     fn act_on_verdict(

@@ -254,7 +254,11 @@ impl<M: Memory> Resource<M> {
                 Packet::Sizes(sizes)
             }
             Announcement::Uuids => match volume.state.disk >= DiskState::Negotiating {
-                true => Packet::Uuids(uuids_of(volume)),
+                true => {
+                    let uuids = uuids_of(volume);
+                    volume.told_dirty = uuids.dirty_bits;
+                    Packet::Uuids(uuids)
+                }
                 false => return,
             },
             Announcement::State(state) => Packet::State(state),

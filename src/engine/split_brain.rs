@@ -2,7 +2,8 @@
 
 //! What becomes of a split brain: the after-split-brain policies (wire protocol, sections 8.4 and 8.7).
 
-use crate::generation::{Generation, Verdict};
+use crate::decision::Verdict;
+use crate::generation::Generation;
 use crate::wire::AfterSplitBrain as Policy;
 
 /// What the policies look at.
@@ -28,11 +29,27 @@ pub struct Conflict {
     pub discard_peer: bool,
 }
 
+/// Whether a Primary that loses its data by these policies must first give up its role.
+pub fn demotes(policies: &[Policy; 3], peer_primary: bool) -> bool {
+    let [_, one, two] = *policies;
+    let policy = if peer_primary { two } else { one };
+    policy == Policy::CallPrimaryLost
+}
+
 /// Which node's data survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Winner {
     Own,
     Peer,
+}
+
+/// Who resolved a split brain, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// A policy.
+    Policy(Verdict),
+    /// A node that gives up its data.
+    Discard(Verdict),
 }
 
 /// Decides a split brain; `None` if it is left to a person. `automatic` and `always` are the result 100 and the option
@@ -42,18 +59,22 @@ pub fn resolve(
     policies: &[Policy; 3],
     automatic: bool,
     always: bool,
-) -> Option<Verdict> {
+) -> Option<Resolution> {
+    // Without a common bitmap the blocks that differ are unknown.
+    let full = !automatic;
     if automatic || always {
         if let Some(winner) = by_policy(conflict, policies) {
-            // Without a common bitmap the blocks that differ are unknown.
-            return Some(verdict(winner, !automatic));
+            return Some(Resolution::Policy(verdict(winner, full)));
         }
     }
-    match (conflict.discard_own, conflict.discard_peer) {
-        (true, false) => Some(verdict(Winner::Peer, false)),
-        (false, true) => Some(verdict(Winner::Own, false)),
-        _ => None,
-    }
+    // The specification has the reference copy by bitmap even here, which leaves blocks different that both nodes call equal.
+    // All bits that one node sets count for both, so it does not matter if only this one does.
+    let winner = match (conflict.discard_own, conflict.discard_peer) {
+        (true, false) => Winner::Peer,
+        (false, true) => Winner::Own,
+        _ => return None,
+    };
+    Some(Resolution::Discard(verdict(winner, full)))
 }
 
 fn verdict(winner: Winner, full: bool) -> Verdict {
@@ -68,11 +89,7 @@ fn by_policy(c: &Conflict, policies: &[Policy; 3]) -> Option<Winner> {
     match (c.own_primary, c.peer_primary) {
         (false, false) => without_primary(c, zero),
         (true, true) => match two {
-            Policy::ViolentlyAsZeroPrimaries => without_primary(c, zero),
-            // A Primary is not demoted by force here: only a verdict that keeps it is taken.
-            Policy::CallPrimaryLost => {
-                without_primary(c, zero).filter(|winner| *winner == Winner::Own)
-            }
+            Policy::ViolentlyAsZeroPrimaries | Policy::CallPrimaryLost => without_primary(c, zero),
             _ => None,
         },
         (own_primary, _) => one_primary(c, one, zero, own_primary),
@@ -86,10 +103,7 @@ fn one_primary(c: &Conflict, policy: Policy, zero: Policy, own_primary: bool) ->
         }
         Policy::DiscardSecondary if own_primary => Some(Winner::Own),
         Policy::DiscardSecondary => Some(Winner::Peer),
-        Policy::CallPrimaryLost => {
-            without_primary(c, zero).filter(|winner| !own_primary || *winner == Winner::Own)
-        }
-        Policy::ViolentlyAsZeroPrimaries => without_primary(c, zero),
+        Policy::ViolentlyAsZeroPrimaries | Policy::CallPrimaryLost => without_primary(c, zero),
         _ => None,
     }
 }

@@ -227,6 +227,8 @@ pub struct Volume<M: Memory> {
     /// A sync UUID that came before this node was ready for it.
     pub(crate) early_sync_uuid: Option<u64>,
     pub(crate) discard_my_data: bool,
+    /// Dirty blocks that the peer was told of with the identifiers.
+    pub(crate) told_dirty: u64,
     pub(crate) readers: u32,
     pub(crate) writers: u32,
     /// Lower-disk operations in flight, metadata excluded.
@@ -262,6 +264,7 @@ impl<M: Memory> Volume<M> {
             bitmap_out: None,
             early_sync_uuid: None,
             discard_my_data: false,
+            told_dirty: 0,
             readers: 0,
             writers: 0,
             local_io: 0,

@@ -62,6 +62,11 @@ pub(crate) fn notice(resource: &Resource, notice: &Notice) {
         resource.inspect(|engine| engine.volume(v).map_or(0, |volume| volume.number))
     };
     match *notice {
+        Notice::Handshake { volume, settled } => {
+            let (row, why) = (settled.decision.row, settled.decision.meaning);
+            let (more, verdict) = (settled.step.text(), settled.verdict.text());
+            say!(pr_info: "{}/{}: handshake: rule {} ({}{}): {}", name, number(volume), row, why, more, verdict);
+        }
         Notice::SplitBrain {
             volume,
             resolved: true,
@@ -73,6 +78,9 @@ pub(crate) fn notice(resource: &Resource, notice: &Notice) {
             resolved: false,
         } => {
             say!(pr_alert: "{}/{}: split brain detected, dropping the connection", name, number(volume));
+        }
+        Notice::PrimaryLost { volume } => {
+            say!(pr_alert: "{}/{}: lost the split brain by policy, but is Primary and in use", name, number(volume));
         }
         Notice::UnrelatedData { volume } => {
             say!(pr_alert: "{}/{}: unrelated data on the peer, dropping the connection", name, number(volume));
