@@ -182,6 +182,7 @@ impl<M: Memory> Resource<M> {
             true => Ok(Some(Wait::Announcing(now + RETRY_MS))),
             false => self.admin_begin(&request, 0, fx),
         };
+        self.resume_parked(fx);
         match step {
             Err(refusal) => Start::Done(Err(refusal)),
             Ok(None) if !self.any_metadata_pending() => Start::Done(Ok(())),

@@ -2,37 +2,151 @@
 
 //! The bitmap of a volume: which 4 KiB blocks differ, or may differ, from the peer's (metadata, section 4).
 //!
-//! The words are the owner's memory. The number of set bits is kept, so that "how much is left" costs nothing.
+//! The words are the owner's memory. The number of set bits is kept, so that "how much is left" costs nothing. For every page of
+//! 4096 bytes there is a note whether it changed since it was last written: only such pages are written (section 4.3).
+//!
+//! Memory: 1 bit for 4 KiB of data and 1 byte for 128 MiB, that is 512 MiB and 128 KiB for 16 TiB.
 
-use core::ops::DerefMut;
-
-use crate::bits::{bits_of, in_sync_bits, out_of_sync_bits, Words, WordsMut};
+use crate::bits::{bits_of, in_sync_bits, out_of_sync_bits, Words, WordsMut, BITS_PER_PAGE};
+use crate::memory::Memory;
 use crate::wire::Range;
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: u32 = 4096;
 
-/// A bitmap over words that somebody else allocated.
+/// 64-bit words of a page of bitmap.
+pub const WORDS_PER_PAGE: usize = 512;
+
+/// Whether a page changed since it was last written; the owner of the memory fills a table with default values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageNote {
+    /// Bits were set.
+    set: bool,
+    /// Bits were cleared.
+    cleared: bool,
+}
+
+impl PageNote {
+    const CHANGED: Self = Self {
+        set: true,
+        cleared: true,
+    };
+
+    fn is_changed(self) -> bool {
+        self.set || self.cleared
+    }
+}
+
+/// Pages of the bitmap that are to be written now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitmapPages {
+    /// The first page.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// Bits were cleared: the blocks that they stand for must be on stable storage first, so flush the cache of the data device.
+    pub flush_data: bool,
+}
+
+impl BitmapPages {
+    /// Index of the first word, and number of words; the last page of a bitmap may have fewer.
+    pub fn words(&self) -> core::ops::Range<usize> {
+        let first = (self.first as usize).saturating_mul(WORDS_PER_PAGE);
+        first..first.saturating_add((self.count as usize).saturating_mul(WORDS_PER_PAGE))
+    }
+}
+
+/// Pages for a bitmap of `words` words.
+pub const fn pages_for(words: usize) -> usize {
+    words.div_ceil(WORDS_PER_PAGE)
+}
+
+/// A bitmap over memory that somebody else allocated.
 ///
 /// # Invariants
 ///
-/// Bits from the end of the volume on are clear; `set` is the number of set bits.
-pub struct Bitmap<W> {
-    words: W,
+/// Bits from the end of the volume on are clear; `set` is the number of set bits, `changed` that of pages with a note.
+pub struct Bitmap<M: Memory> {
+    words: M::Words,
+    notes: M::Table<PageNote>,
     capacity: u64,
     set: u64,
+    changed: usize,
 }
 
-impl<W: DerefMut<Target = [u64]>> Bitmap<W> {
-    /// Takes the words as they were read from the disk; bits beyond `capacity` (sectors) are cleared.
-    pub fn new(words: W, capacity: u64) -> Self {
+impl<M: Memory> Bitmap<M> {
+    /// Takes the words as they are on the disk; bits beyond `capacity` (sectors) are cleared. `notes` has an entry for every page
+    /// of them.
+    pub fn new(words: M::Words, mut notes: M::Table<PageNote>, capacity: u64) -> Self {
+        notes.fill(PageNote::default());
         let mut bitmap = Self {
             words,
+            notes,
             capacity,
             set: 0,
+            changed: 0,
         };
         bitmap.mask_tail();
         bitmap
+    }
+
+    /// Whether pages changed since they were last written.
+    pub fn is_changed(&self) -> bool {
+        self.changed > 0
+    }
+
+    /// Has every page of the volume written.
+    pub fn touch_all(&mut self) {
+        let pages = usize::try_from(self.bits().div_ceil(BITS_PER_PAGE)).unwrap_or(usize::MAX);
+        for index in 0..pages.min(self.notes.len()) {
+            self.touch(index, PageNote::CHANGED);
+        }
+    }
+
+    /// The next changed pages from page `from` on, at most `max` in a row, which count as written from now on.
+    pub fn take_pages(&mut self, from: u32, max: u32) -> Option<BitmapPages> {
+        if self.changed == 0 {
+            return None;
+        }
+        let ahead = self.notes.get(from as usize..)?;
+        let skipped = ahead.iter().position(|note| note.is_changed())?;
+        let first = from.saturating_add(u32::try_from(skipped).ok()?);
+        let mut pages = BitmapPages {
+            first,
+            count: 0,
+            flush_data: false,
+        };
+        for note in self
+            .notes
+            .iter_mut()
+            .skip(first as usize)
+            .take(max as usize)
+        {
+            if !note.is_changed() {
+                break;
+            }
+            pages.count += 1;
+            pages.flush_data |= note.cleared;
+            *note = PageNote::default();
+            self.changed = self.changed.saturating_sub(1);
+        }
+        Some(pages)
+    }
+
+    /// The page, if it changed since it was last written; it counts as written from now on.
+    pub fn take_page(&mut self, page: u32) -> Option<BitmapPages> {
+        self.notes
+            .get(page as usize)
+            .filter(|note| note.is_changed())?;
+        self.take_pages(page, 1)
+    }
+
+    fn touch(&mut self, page: usize, how: PageNote) {
+        if let Some(note) = self.notes.get_mut(page) {
+            self.changed += usize::from(!note.is_changed());
+            note.set |= how.set;
+            note.cleared |= how.cleared;
+        }
     }
 
     /// Number of set bits.
@@ -54,16 +168,18 @@ impl<W: DerefMut<Target = [u64]>> Bitmap<W> {
         self.set(old..new);
     }
 
-    /// Sets all bits.
+    /// Sets all bits, and has them all written.
     pub fn set_all(&mut self) {
         let bits = self.bits();
         self.set(0..bits);
+        self.touch_all();
     }
 
-    /// Clears all bits.
+    /// Clears all bits, and has them all written.
     pub fn clear_all(&mut self) {
         let bits = self.bits();
         self.clear(0..bits);
+        self.touch_all();
     }
 
     /// Marks every block that the range touches (metadata, section 4.5). Returns how many bits changed.
@@ -104,7 +220,7 @@ impl<W: DerefMut<Target = [u64]>> Bitmap<W> {
     }
 }
 
-impl<W: DerefMut<Target = [u64]>> Words for Bitmap<W> {
+impl<M: Memory> Words for Bitmap<M> {
     fn bits(&self) -> u64 {
         bits_of(self.capacity).min((self.words.len() as u64).saturating_mul(64))
     }
@@ -118,15 +234,20 @@ impl<W: DerefMut<Target = [u64]>> Words for Bitmap<W> {
     }
 }
 
-impl<W: DerefMut<Target = [u64]>> WordsMut for Bitmap<W> {
+impl<M: Memory> WordsMut for Bitmap<M> {
     fn set_word(&mut self, index: u64, value: u64) {
-        if let Some(word) = usize::try_from(index)
-            .ok()
-            .and_then(|i| self.words.get_mut(i))
-        {
+        let Ok(index) = usize::try_from(index) else {
+            return;
+        };
+        if let Some(word) = self.words.get_mut(index) {
             self.set = (self.set + u64::from(value.count_ones()))
                 .saturating_sub(u64::from(word.count_ones()));
+            let how = PageNote {
+                set: value & !*word != 0,
+                cleared: *word & !value != 0,
+            };
             *word = value;
+            self.touch(index / WORDS_PER_PAGE, how);
         }
     }
 }

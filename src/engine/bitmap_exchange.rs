@@ -61,7 +61,6 @@ impl<M: Memory> Resource<M> {
             Ok(words) => series.plain(words, &mut disk.bitmap),
             Err(runs) => series.compressed(runs, &mut disk.bitmap),
         };
-        disk.bitmap_dirty = true;
         if merged.is_err() {
             fx.act(Act::Notice(Notice::Peer(
                 "a bitmap packet does not fit the volume",

@@ -81,7 +81,7 @@ impl<M: Memory> Resource<M> {
         let (local, remote) = (request.local, request.remote);
         let write = request.is_write();
         let (epoch, in_sync) = (request.epoch, request.in_sync);
-        if local == Part::Pending || remote == Part::Pending {
+        if local == Part::Pending || remote == Part::Pending || request.parked {
             return;
         }
         // Whether a lost connection may be survived depends on what is in the superblock.
@@ -122,9 +122,40 @@ impl<M: Memory> Resource<M> {
             .get(slot)
             .is_some_and(|request| write && request.epoch.is_some());
         if !remembered {
-            self.app.remove(slot);
-            self.idle_check(fx);
+            self.forget(slot, fx);
         }
+    }
+
+    /// Frees the slot of a request that is finished everywhere.
+    fn forget(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let Some(mut request) = self.app.remove(slot) else {
+            return;
+        };
+        self.dismiss(request.volume, &mut request.hold, &request.io.range);
+        let refused = self
+            .vol_mut(request.volume)
+            .and_then(Volume::log_in_use)
+            .is_some_and(|log| log.has_refused());
+        if refused {
+            self.resume_parked(fx);
+        }
+        self.idle_check(fx);
+    }
+
+    /// Ends a request that was accepted and cannot be carried out.
+    pub(crate) fn refuse(&mut self, slot: AppSlot, outcome: Outcome, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        request.done = true;
+        let v = request.volume;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.counters.app_pending = volume.counters.app_pending.saturating_sub(1);
+        }
+        fx.act(Act::CompleteApp { slot, outcome });
+        self.forget(slot, fx);
+        self.resume_held(v, fx);
+        fx.act(Act::Wake);
     }
 
     /// The peer has completed all writes of an epoch.

@@ -138,15 +138,20 @@ pub enum Act {
         volume: VolumeIndex,
     },
     /// Write the superblock: the shell takes it by `superblock` under the lock, flushes the data device if the metadata are
-    /// on another one, writes it with flush and FUA, and reports `superblock_done` with the number that it got. Superblocks
-    /// and bitmaps of a volume are written in the order of their acts.
+    /// on another one, writes it with flush and FUA, and reports `superblock_done` with the number that it got.
     WriteSuperblock {
         /// The volume.
         volume: VolumeIndex,
     },
-    /// Flush the cache of the data device, then write the whole bitmap area: a bit may be clear on stable storage only if
-    /// the block that it stands for is there, too. Ends with `bitmap_written`.
+    /// Write the changed pages of the bitmap, as `next_bitmap_pages` names them. Ends with `bitmap_written`. They are durable
+    /// after the next superblock or log write.
     WriteBitmap {
+        /// The volume.
+        volume: VolumeIndex,
+    },
+    /// Write a transaction of the activity log: carry out what `log_step` says, until it gave the block; ends with
+    /// `log_written`. Superblocks, bitmaps and transactions of a volume are written in the order of their acts, one at a time.
+    WriteLog {
         /// The volume.
         volume: VolumeIndex,
     },

@@ -82,7 +82,6 @@ impl<M: Memory> Resource<M> {
             volume.capacity = sectors;
             if let Some(disk) = &mut volume.disk {
                 disk.bitmap.resize(sectors);
-                disk.bitmap_dirty = true;
             }
             fx.act(Act::SetCapacity { volume: v, sectors });
             self.superblock_changed(v, fx);

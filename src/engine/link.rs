@@ -377,6 +377,7 @@ impl<M: Memory> Resource<M> {
             self.net = None;
         }
         self.admin_link_closed(fx);
+        self.resume_parked(fx);
     }
 
     fn outdate_if_asked(&mut self, fx: &mut dyn Effects) {
@@ -474,6 +475,7 @@ impl<M: Memory> Resource<M> {
         }
         self.for_each_volume(|this, v| this.resync_tick(v, fx));
         self.admin_tick(fx);
+        self.resume_parked(fx);
     }
 
     fn oldest_unanswered(&self) -> Option<Millis> {

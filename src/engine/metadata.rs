@@ -2,12 +2,13 @@
 
 //! The lower disk and its metadata: attach, what is written when, errors, detach (metadata, sections 2.5, 4.4 and 5).
 //!
-//! This version keeps no activity log: the flag `AL_DISABLED` stands in the superblock, so that a node which crashes as Primary, and any
-//! implementation that attaches its disk, resyncs all blocks. Metadata that a later step depends on are durable before that
-//! step: writes of the application wait, and so does what the peer is told (see [`Resource::announce`]).
+//! Metadata that a later step depends on are durable before that step: writes of the application wait, and so does what the peer is
+//! told (see [`Resource::announce`]). Bits are on stable storage before the activity log, or the flag that says that it counts, lets
+//! go of their extents.
 
+use crate::activity_log::ActivityLog;
 use crate::admin::Refusal;
-use crate::bitmap::Bitmap;
+use crate::bitmap::{Bitmap, BitmapPages};
 use crate::bits::bits_of;
 use crate::effects::{Act, Effects, Millis, Notice, VolumeIndex};
 use crate::generation::Generation;
@@ -111,8 +112,14 @@ impl<M: Memory> Resource<M> {
         } else {
             superblock.la_size.min(capacity)
         };
-        let mut bitmap = Bitmap::new(attached.bitmap, known);
+        let mut bitmap = Bitmap::new(attached.bitmap, attached.pages, known);
         bitmap.resize(capacity);
+        volume.attachment = volume.attachment.wrapping_add(1);
+        let attachment = volume.attachment;
+        let log = attached
+            .log
+            .map(|slots| ActivityLog::new(slots, attachment));
+        let disabled = log.is_none();
         let everything = flags.contains(MetaFlags::FULL_SYNC)
             || superblock.la_size == 0
             || (crashed && flags.contains(MetaFlags::AL_DISABLED));
@@ -129,20 +136,26 @@ impl<M: Memory> Resource<M> {
             .generation
             .set_current(superblock.current_uuid, primary);
         volume.disk = Some(Disk {
-            superblock,
+            superblock: Superblock {
+                al_nr_extents: log
+                    .as_ref()
+                    .map_or(superblock.al_nr_extents, |log| u32::from(log.slots())),
+                ..superblock
+            },
             usable: attached.usable_sectors,
             bitmap,
+            log,
             options: attached.options,
             limits: attached.limits,
             flags: flags
                 .without(MetaFlags::AL_CLEAN)
-                .with(MetaFlags::AL_DISABLED, true),
+                .with(MetaFlags::AL_DISABLED, disabled),
             full_sync: false,
             write: WriteBack::default(),
             bitmap_writing: false,
             bitmap_again: false,
             superblock_after_bitmap: false,
-            bitmap_dirty: false,
+            hold_primary_ind: false,
         });
         volume.closing_disk = false;
         let state = volume.state;
@@ -215,7 +228,10 @@ impl<M: Memory> Resource<M> {
             current_uuid: generation.current,
             bitmap_uuid: generation.bitmap,
             history_uuids: generation.history,
-            flags: disk.flags,
+            flags: match disk.hold_primary_ind {
+                true => disk.flags.with(MetaFlags::PRIMARY_IND, true),
+                false => disk.flags,
+            },
             clean: false,
             la_peer_max_bio_size: max_bio,
             ..disk.superblock
@@ -253,6 +269,7 @@ impl<M: Memory> Resource<M> {
             self.tell_waiting(v, fx);
             self.settle_all(fx);
             self.resync_fill(v, fx);
+            self.resume_parked(fx);
         }
         self.admin_metadata_written(fx);
         self.disk_operation_ended(v, fx);
@@ -276,7 +293,7 @@ impl<M: Memory> Resource<M> {
         if self
             .vol(v)
             .and_then(|volume| volume.disk.as_ref())
-            .is_some_and(|disk| disk.bitmap_dirty)
+            .is_some_and(|disk| disk.bitmap.is_changed())
         {
             self.force_write_bitmap(v, fx);
         }
@@ -292,8 +309,18 @@ impl<M: Memory> Resource<M> {
             return;
         }
         disk.bitmap_writing = true;
-        disk.bitmap_dirty = false;
         fx.act(Act::WriteBitmap { volume: v });
+    }
+
+    /// The next changed pages of the bitmap from page `from` on, at most `max` in a row; they count as written from now on.
+    pub fn next_bitmap_pages(
+        &mut self,
+        v: VolumeIndex,
+        from: u32,
+        max: u32,
+    ) -> Option<BitmapPages> {
+        let disk = self.vol_mut(v)?.disk.as_mut()?;
+        disk.bitmap.take_pages(from, max)
     }
 
     /// Words of the bitmap, to be written to the disk.
@@ -312,7 +339,13 @@ impl<M: Memory> Resource<M> {
         disk.bitmap_writing = false;
         let again = core::mem::take(&mut disk.bitmap_again);
         let finished_full = ok && disk.full_sync && !again;
-        let superblock_follows = !again && core::mem::take(&mut disk.superblock_after_bitmap);
+        let superblock_follows = !again
+            && (core::mem::take(&mut disk.superblock_after_bitmap)
+                | core::mem::take(&mut disk.hold_primary_ind));
+        if !ok {
+            // Nobody knows what is there now.
+            disk.bitmap.touch_all();
+        }
         if finished_full {
             disk.full_sync = false;
             disk.flags = disk.flags.with(MetaFlags::FULL_SYNC, false);
@@ -349,7 +382,12 @@ impl<M: Memory> Resource<M> {
     }
 
     /// Gives the lower disk up.
-    fn give_up_disk(&mut self, v: VolumeIndex, what: &'static str, fx: &mut dyn Effects) {
+    pub(crate) fn give_up_disk(
+        &mut self,
+        v: VolumeIndex,
+        what: &'static str,
+        fx: &mut dyn Effects,
+    ) {
         let Some(state) = self.vol(v).map(|volume| volume.state) else {
             return;
         };
@@ -375,11 +413,19 @@ impl<M: Memory> Resource<M> {
 
     /// An operation on the lower disk ended; perhaps it was the last one that a detach waited for.
     pub(crate) fn disk_operation_ended(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if self
+            .vol(v)
+            .is_some_and(|volume| volume.state.disk == DiskState::Failed)
+        {
+            // What waits for the log of this disk need not wait any more.
+            self.resume_parked(fx);
+        }
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
         let Some(disk) = &volume.disk else { return };
-        let busy = volume.local_io > 0 || disk.bitmap_writing || disk.write.running;
+        let logging = disk.log.as_ref().is_some_and(ActivityLog::is_writing);
+        let busy = volume.local_io > 0 || disk.bitmap_writing || disk.write.running || logging;
         if volume.state.disk == DiskState::Failed && !busy && !volume.closing_disk {
             volume.closing_disk = true;
             fx.act(Act::CloseDisk { volume: v });
@@ -408,6 +454,7 @@ impl<M: Memory> Resource<M> {
             fx,
         );
         self.admin_disk_closed(v, fx);
+        self.resume_parked(fx);
         fx.act(Act::Wake);
     }
 }

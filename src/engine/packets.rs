@@ -45,6 +45,7 @@ impl<M: Memory> Resource<M> {
                 self.release(slot, fx);
             }
         }
+        self.resume_parked(fx);
     }
 
     fn connection_packet(

@@ -5,6 +5,7 @@
 //! Writes take effect in the order in which they arrive: one that overlaps a write in progress waits, and nothing more is read from
 //! the data stream until it runs. A barrier stops the reading as well, until all writes before it are on stable storage.
 
+use crate::activity_log::Hold;
 use crate::effects::{Act, DiskOp, Effects, Millis, Payload, PeerSlot, VolumeIndex};
 use crate::memory::Memory;
 use crate::resource::Resource;
@@ -43,6 +44,10 @@ pub struct PeerRequest {
     pub(crate) op: DiskOp,
     /// Submitted to the lower disk.
     pub(crate) running: bool,
+    /// A write that needs the activity log of this node.
+    pub(crate) logged: bool,
+    /// What it holds of the log.
+    pub(crate) hold: Hold,
     /// Connection that it belongs to.
     pub(crate) generation: u32,
 }
@@ -57,6 +62,8 @@ impl PeerRequest {
             flags: DataFlags::NONE,
             op: DiskOp::Read,
             running: false,
+            logged: false,
+            hold: Hold::default(),
             generation,
         }
     }
@@ -234,11 +241,15 @@ impl<M: Memory> Resource<M> {
 
     /// Gives a slot without further use back.
     pub(crate) fn release(&mut self, slot: PeerSlot, fx: &mut dyn Effects) {
-        if let Some(request) = self.peer.get_mut(slot) {
-            request.kind = Kind::Releasing;
-            request.running = true;
-            fx.act(Act::ReleasePeer { slot });
-        }
+        let Some(request) = self.peer.get_mut(slot) else {
+            return;
+        };
+        request.kind = Kind::Releasing;
+        request.running = true;
+        let (v, range) = (request.volume, request.range);
+        let mut hold = core::mem::take(&mut request.hold);
+        fx.act(Act::ReleasePeer { slot });
+        self.dismiss(v, &mut hold, &range);
     }
 
     /// The shell has dropped the buffer of a slot.
@@ -266,9 +277,12 @@ impl<M: Memory> Resource<M> {
         let Some(request) = self.peer.get(slot) else {
             return;
         };
-        if request.running || self.is_held_back(slot, request) {
+        if request.running || self.is_held_back(slot, request) || !self.admit_peer(slot, fx) {
             return;
         }
+        let Some(request) = self.peer.get(slot) else {
+            return;
+        };
         let (v, op, range, flags) = (request.volume, request.op, request.range, request.flags);
         if let Some(request) = self.peer.get_mut(slot) {
             request.running = true;

@@ -80,6 +80,10 @@ impl<M: Memory> Resource<M> {
             volume.mark(&range);
             flags = flags.without(DataFlags::MAY_SET_IN_SYNC);
         }
+        let logged = self.peer_write_is_logged(v);
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
         volume.counters.unacked += 1;
         self.receiving.active += 1;
         if let Some(request) = self.peer.get_mut(slot) {
@@ -87,6 +91,7 @@ impl<M: Memory> Resource<M> {
                 block_id,
                 flags,
                 op,
+                logged,
                 ..PeerRequest::new(Kind::Write, v, range, generation)
             };
         }

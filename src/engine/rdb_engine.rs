@@ -21,6 +21,7 @@ pub mod bits;
 pub mod meta;
 pub mod wire;
 
+pub mod activity_log;
 pub mod admin;
 pub mod bitmap;
 pub mod connect;
@@ -38,6 +39,7 @@ pub mod slots;
 pub mod split_brain;
 pub mod volume;
 
+mod admission;
 mod agreement;
 mod bitmap_exchange;
 mod completion;

@@ -6,6 +6,7 @@
 //! what the replication protocol demands, but is remembered until the peer has acknowledged its epoch: should the
 //! connection be lost before, its blocks are out of sync.
 
+use crate::activity_log::Hold;
 use crate::effects::{Act, AppSlot, Effects, Millis, Outcome, Payload, VolumeIndex};
 use crate::memory::Memory;
 use crate::peer_request::Kind as PeerKind;
@@ -83,6 +84,10 @@ pub struct AppRequest {
     pub(crate) done: bool,
     /// The peer said that the blocks are in sync now.
     pub(crate) in_sync: bool,
+    /// Accepted, not started: it waits for the activity log, or for a transition to end.
+    pub(crate) parked: bool,
+    /// What it holds of the activity log.
+    pub(crate) hold: Hold,
     pub(crate) since: Millis,
 }
 
@@ -143,15 +148,17 @@ impl<M: Memory> Resource<M> {
     }
 
     fn must_wait(&self, volume: &Volume<M>, io: &AppIo) -> bool {
+        self.app.available() == 0 || self.is_in_transition(volume, io)
+    }
+
+    /// Whether nobody knows yet where a request has to go.
+    pub(crate) fn is_in_transition(&self, volume: &Volume<M>, io: &AppIo) -> bool {
         let state = &volume.state;
         let unsettled = matches!(state.disk, DiskState::Attaching | DiskState::Negotiating)
             || matches!(state.conn, ConnState::WFBitMapT | ConnState::WFSyncUUID)
             || state.is_suspended();
         let write = io.op != AppOp::Read;
-        unsettled
-            || self.link.is_closing()
-            || self.app.available() == 0
-            || (write && volume.waits_for_metadata())
+        unsettled || self.link.is_closing() || (write && volume.waits_for_metadata())
     }
 
     fn submit_read(&mut self, v: VolumeIndex, io: AppIo, fx: &mut dyn Effects) -> Submit {
@@ -209,29 +216,68 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol(v) else {
             return Submit::Done(Outcome::Error);
         };
-        let route = route(volume);
-        let local = volume.has_disk();
-        let data_reachable = volume.state.disk == DiskState::UpToDate
-            || (route == Route::Send && volume.state.pdsk == DiskState::UpToDate);
-        if !data_reachable {
-            return Submit::Done(Outcome::Error);
-        }
-        let features = self.link.agreed.features;
-        let unknown_to_peer = route == Route::Send
-            && match io.op {
-                AppOp::Discard => !features.contains(Features::TRIM),
-                AppOp::Zeroes { .. } => !features.contains(Features::WZEROES),
-                _ => false,
-            };
-        if unknown_to_peer {
-            return Submit::Done(Outcome::Unsupported);
+        if let Err(outcome) = self.plan(volume, io.op) {
+            return Submit::Done(outcome);
         }
         if self.collides(v, &io.range) {
             return Submit::Busy;
         }
-        let replicating = volume.replicating;
+        if volume.parked == 0 {
+            self.begin_line(v);
+        }
         let Some(slot) = self.take_slot(v, io) else {
             return Submit::Busy;
+        };
+        let mut hold = Hold::default();
+        let admitted = self.admit(v, &mut hold, &io.range, fx);
+        if let Some(request) = self.app.get_mut(slot) {
+            request.hold = hold;
+            request.parked = !admitted;
+        }
+        match admitted {
+            true => self.start_write(slot, fx),
+            false => {
+                if let Some(volume) = self.vol_mut(v) {
+                    volume.parked += 1;
+                }
+            }
+        }
+        Submit::Accepted(slot)
+    }
+
+    /// Where a write goes: to the peer, and to the lower disk.
+    fn plan(&self, volume: &Volume<M>, op: AppOp) -> Result<(Route, bool), Outcome> {
+        let route = route(volume);
+        let data_reachable = volume.state.disk == DiskState::UpToDate
+            || (route == Route::Send && volume.state.pdsk == DiskState::UpToDate);
+        if !data_reachable {
+            return Err(Outcome::Error);
+        }
+        let features = self.link.agreed.features;
+        let unknown_to_peer = route == Route::Send
+            && match op {
+                AppOp::Discard => !features.contains(Features::TRIM),
+                AppOp::Zeroes { .. } => !features.contains(Features::WZEROES),
+                _ => false,
+            };
+        match unknown_to_peer {
+            true => Err(Outcome::Unsupported),
+            false => Ok((route, volume.has_disk())),
+        }
+    }
+
+    /// Sends a write on its way. Its extents are active.
+    pub(crate) fn start_write(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get(slot) else {
+            return;
+        };
+        let (v, io) = (request.volume, request.io);
+        let Some(volume) = self.vol(v) else { return };
+        let replicating = volume.replicating;
+        let (route, local) = match self.plan(volume, io.op) {
+            Ok(plan) => plan,
+            // While it was parked, the last good copy went away.
+            Err(outcome) => return self.refuse(slot, outcome, fx),
         };
         if io.preflush || replicating != (route == Route::Send) {
             self.close_epoch(fx);
@@ -261,7 +307,6 @@ impl<M: Memory> Resource<M> {
         if local {
             self.submit_local(slot, fx);
         }
-        Submit::Accepted(slot)
     }
 
     /// Whether a write must wait for another one to the same blocks: two writes in flight could take effect in one order
@@ -280,12 +325,12 @@ impl<M: Memory> Resource<M> {
         })
     }
 
-    /// Whether a write of the application to these blocks is not completed locally.
+    /// Whether a write of the application to these blocks is accepted and not completed locally.
     pub(crate) fn app_writes_to(&self, v: VolumeIndex, range: &Range) -> bool {
         self.app.iter().any(|(_, other)| {
             other.volume == v
                 && other.is_write()
-                && other.local == Part::Pending
+                && (other.parked || other.local == Part::Pending)
                 && other.io.range.overlaps(range)
         })
     }
@@ -299,6 +344,8 @@ impl<M: Memory> Resource<M> {
             epoch: None,
             done: false,
             in_sync: false,
+            parked: false,
+            hold: Hold::default(),
             since: self.now,
         };
         let slot = self.app.insert(request)?;
@@ -346,10 +393,12 @@ impl<M: Memory> Resource<M> {
     fn send_write(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
         let token = self.app.token(slot);
         let epoch = self.sending.add_write();
-        let protocol = self.protocol();
+        let (protocol, now) = (self.protocol(), self.now);
         let Some(request) = self.app.get_mut(slot) else {
             return;
         };
+        // The peer's time for an answer begins here, however long the write was parked.
+        request.since = now;
         request.remote = Part::Pending;
         request.epoch = Some(epoch);
         let (v, io) = (request.volume, request.io);

@@ -8,10 +8,12 @@
 //! Every input takes the current time; all of them return at once.
 
 use crate::admin::{Pending, Refusal};
+use crate::admission::Resuming;
 use crate::effects::{Act, Effects, Millis, Notice, Payload, VolumeIndex, PACKET_MAX};
 use crate::epoch::{Epoch, ReceiveEpoch, SendEpochs};
 use crate::link::{Link, LinkFailure, NetOptions};
 use crate::memory::Memory;
+use crate::meta::MetaFlags;
 use crate::peer_request::PeerRequest;
 use crate::request::AppRequest;
 use crate::slots::{Entry, Slots};
@@ -44,6 +46,7 @@ pub struct Resource<M: Memory> {
     pub(crate) link: Link,
     pub(crate) net: Option<NetOptions>,
     pub(crate) admin: Option<Pending>,
+    pub(crate) resuming: Resuming,
     pub(crate) now: Millis,
 }
 
@@ -59,6 +62,7 @@ impl<M: Memory> Resource<M> {
             link: Link::default(),
             net: None,
             admin: None,
+            resuming: Resuming::No,
             now: 0,
         }
     }
@@ -467,7 +471,16 @@ impl<M: Memory> Resource<M> {
         let flags = volume.flags().after_change(&state, crashed);
         match &mut volume.disk {
             Some(disk) if state.disk >= DiskState::Inconsistent && disk.flags != flags => {
+                let was_in_use = disk.flags.contains(MetaFlags::PRIMARY_IND);
+                let in_use = flags.contains(MetaFlags::PRIMARY_IND);
+                let unwritten = disk.bitmap.is_changed() || disk.bitmap_writing;
+                disk.hold_primary_ind &= !in_use;
+                disk.hold_primary_ind |= was_in_use && !in_use && unwritten;
+                let write_bitmap = disk.hold_primary_ind;
                 disk.flags = flags;
+                if write_bitmap {
+                    self.force_write_bitmap(v, fx);
+                }
                 self.superblock_changed(v, fx);
             }
             _ => (),

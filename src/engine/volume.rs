@@ -2,7 +2,8 @@
 
 //! A volume: one replicated device of a resource.
 
-use crate::bitmap::Bitmap;
+use crate::activity_log::{ActivityLog, LogSlot};
+use crate::bitmap::{Bitmap, PageNote};
 use crate::effects::Millis;
 use crate::generation::{Generation, PeerGeneration};
 use crate::memory::Memory;
@@ -51,8 +52,12 @@ pub struct AttachedDisk<M: Memory> {
     pub superblock: Superblock,
     /// Sectors that data may use.
     pub usable_sectors: u64,
-    /// The bitmap as found, with the activity log applied; room for `usable_sectors`.
+    /// The bitmap as found, with the activity log applied, both on the disk: the ring is as new. Room for `usable_sectors`.
     pub bitmap: M::Words,
+    /// An entry for every page of the bitmap.
+    pub pages: M::Table<PageNote>,
+    /// A slot for every extent that may be active at a time; `None` = no activity log is kept (`al-updates no`).
+    pub log: Option<M::Table<LogSlot>>,
     /// Options of the disk.
     pub options: DiskOptions,
     /// Limits that the peer is told of.
@@ -63,7 +68,8 @@ pub struct AttachedDisk<M: Memory> {
 pub(crate) struct Disk<M: Memory> {
     pub(crate) superblock: Superblock,
     pub(crate) usable: u64,
-    pub(crate) bitmap: Bitmap<M::Words>,
+    pub(crate) bitmap: Bitmap<M>,
+    pub(crate) log: Option<ActivityLog<M>>,
     pub(crate) options: DiskOptions,
     pub(crate) limits: QueueLimits,
     pub(crate) flags: MetaFlags,
@@ -76,7 +82,8 @@ pub(crate) struct Disk<M: Memory> {
     pub(crate) bitmap_again: bool,
     /// The superblock, with its flush, is to be written after that.
     pub(crate) superblock_after_bitmap: bool,
-    pub(crate) bitmap_dirty: bool,
+    /// `PRIMARY_IND` stays on the disk until the bitmap is there: after a crash nothing else says that the log counts.
+    pub(crate) hold_primary_ind: bool,
 }
 
 /// Which superblock is on the disk.
@@ -234,6 +241,10 @@ pub struct Volume<M: Memory> {
     /// Lower-disk operations in flight, metadata excluded.
     pub(crate) local_io: u32,
     pub(crate) closing_disk: bool,
+    /// Writes of the application that were accepted and wait for the activity log.
+    pub(crate) parked: u32,
+    /// How many disks were attached.
+    pub(crate) attachment: u32,
     /// The peer asked this node to be Outdated when the connection is gone.
     pub(crate) outdate_when_lost: bool,
     /// Whether the last write of the application was sent to the peer.
@@ -269,6 +280,8 @@ impl<M: Memory> Volume<M> {
             writers: 0,
             local_io: 0,
             closing_disk: false,
+            parked: 0,
+            attachment: 0,
             outdate_when_lost: false,
             replicating: false,
             exposed: 0,
@@ -313,11 +326,7 @@ impl<M: Memory> Volume<M> {
     /// Marks a range out of sync; returns how many blocks changed.
     pub(crate) fn mark(&mut self, range: &Range) -> u64 {
         match &mut self.disk {
-            Some(disk) => {
-                let changed = disk.bitmap.mark(range);
-                disk.bitmap_dirty |= changed > 0;
-                changed
-            }
+            Some(disk) => disk.bitmap.mark(range),
             None => 0,
         }
     }
@@ -325,11 +334,7 @@ impl<M: Memory> Volume<M> {
     /// Clears the blocks of a range that lie wholly inside; returns how many changed.
     pub(crate) fn unmark(&mut self, range: &Range) -> u64 {
         match &mut self.disk {
-            Some(disk) => {
-                let changed = disk.bitmap.unmark(range);
-                disk.bitmap_dirty |= changed > 0;
-                changed
-            }
+            Some(disk) => disk.bitmap.unmark(range),
             None => 0,
         }
     }

@@ -5,7 +5,10 @@
 use kernel::prelude::*;
 use kernel::str::CStr;
 use kernel::sync::Arc;
+use rdb_engine::activity_log::LogStep;
+use rdb_engine::bitmap::BitmapPages;
 use rdb_engine::effects::VolumeIndex;
+use rdb_engine::meta::log::encode_initialised;
 use rdb_engine::meta::{Layout, Placement, Superblock, BLOCK_LEN, MIN_ATTACH_SECTORS};
 use rdb_engine::volume::DiskOptions;
 use rdb_engine::wire::QueueLimits;
@@ -16,10 +19,19 @@ use rdb_kapi::lower::IoFlags;
 use super::failure::{no_memory, Failure};
 use super::log::say;
 use super::memory::Table;
-use super::resource::Resource;
+use super::queues::Context;
+use super::resource::{Engine, Resource};
 
 /// Bytes of bitmap that are read or written in one go.
 const CHUNK: usize = 256 << 10;
+
+/// How superblocks and transactions are written.
+const DURABLE: IoFlags = IoFlags {
+    fua: true,
+    preflush: true,
+    sync: true,
+    meta: true,
+};
 
 /// What the administrator wants attached.
 pub(crate) struct AttachRequest<'a> {
@@ -31,6 +43,8 @@ pub(crate) struct AttachRequest<'a> {
     pub(crate) index: i32,
     /// Options of the disk.
     pub(crate) options: DiskOptions,
+    /// How many extents may be active at a time; `None` = no activity log is kept.
+    pub(crate) log_slots: Option<u32>,
 }
 
 /// An open lower disk.
@@ -184,14 +198,8 @@ impl Backing {
             if !Arc::ptr_eq(&self.data, &self.meta) {
                 self.data.flush()?;
             }
-            let flags = IoFlags {
-                fua: true,
-                preflush: true,
-                sync: true,
-                meta: true,
-            };
             self.meta
-                .write_at(self.layout.superblock, &page, BLOCK_LEN, flags)
+                .write_at(self.layout.superblock, &page, BLOCK_LEN, DURABLE)
         };
         self.log("write of the superblock", write())
     }
@@ -202,34 +210,95 @@ impl Backing {
             .read_at(self.layout.log_block_sector(block), page, BLOCK_LEN)
     }
 
-    /// Writes the whole bitmap, durably. Sleeps. The words are copied under the lock, a piece at a time.
+    /// Writes the changed pages of the bitmap; they are durable after the next superblock or transaction. Sleeps. The words are
+    /// copied under the lock, a piece at a time.
     pub(crate) fn write_bitmap(&self, resource: &Resource, v: VolumeIndex) -> bool {
         let write = || -> Result {
             let mut buf = BufPool::alloc(&resource.pool, CHUNK)?;
-            let mut first = 0usize;
+            let mut from = 0u32;
             loop {
-                let copied = resource.inspect(|engine| {
-                    let words = engine.bitmap_words(v)?;
-                    // The last piece may end before its chunk does; behind it there is an empty one.
-                    let rest = words.get(first..).unwrap_or_default();
-                    let piece = rest.get(..rest.len().min(CHUNK / 8))?;
-                    (piece.is_empty() || words_to_buf(piece, &mut buf)).then_some(piece.len())
+                let taken = resource.with(Context::Thread, |engine, _, _| {
+                    let pages = engine.next_bitmap_pages(v, from, (CHUNK / BLOCK_LEN) as u32)?;
+                    Some((pages, copy_pages(engine, v, &pages, &mut buf)))
                 });
-                match copied {
-                    // The disk was detached meanwhile.
-                    None => return Err(ENXIO),
-                    Some(0) => break,
-                    Some(count) => {
-                        // The blocks of bits that are clear in this copy must be on stable storage before it is.
-                        self.data.flush()?;
-                        self.write_chunk(first, count, &mut buf)?;
-                    }
-                }
-                first = first.saturating_add(CHUNK / 8);
+                let Some((pages, copied)) = taken else {
+                    return Ok(());
+                };
+                self.write_pages(&pages, copied?, &mut buf)?;
+                from = pages.first.saturating_add(pages.count);
             }
-            self.meta.flush()
         };
         self.log("write of the bitmap", write())
+    }
+
+    /// Writes a transaction of the activity log, durably, and before it the pages of the bitmap that it lets go of. Sleeps. `page` is
+    /// for the transaction.
+    pub(crate) fn write_log(&self, resource: &Resource, v: VolumeIndex, page: &mut PageBuf) -> bool {
+        let mut write = || -> Result {
+            let mut buf = BufPool::alloc(&resource.pool, BLOCK_LEN)?;
+            loop {
+                let (step, copied) = resource.with(Context::Thread, |engine, _, _| {
+                    let step = engine.log_step(v, page.as_mut());
+                    match &step {
+                        LogStep::Pages(pages) => (step, copy_pages(engine, v, pages, &mut buf)),
+                        _ => (step, Ok(0)),
+                    }
+                });
+                match step {
+                    LogStep::Pages(pages) => self.write_pages(&pages, copied?, &mut buf)?,
+                    LogStep::Block { number } => {
+                        // What was written to the extents that are forgotten now must not be lost with the power.
+                        if !Arc::ptr_eq(&self.data, &self.meta) {
+                            self.data.flush()?;
+                        }
+                        let sector = self.layout.log_sector(number);
+                        return self.meta.write_at(sector, page, BLOCK_LEN, DURABLE);
+                    }
+                    LogStep::Nothing => return Err(ENXIO),
+                }
+            }
+        };
+        self.log("write of the activity log", write())
+    }
+
+    /// Writes pages whose `count` words are in `buf`.
+    fn write_pages(&self, pages: &BitmapPages, count: usize, buf: &mut IoBuf) -> Result {
+        // The blocks of bits that are clear in this copy must be on stable storage before it is.
+        if pages.flush_data {
+            self.data.flush()?;
+        }
+        self.write_chunk(pages.words().start, count, buf)
+    }
+
+    /// Writes a whole bitmap that no engine has yet, then a ring without transactions, durably. Sleeps.
+    pub(crate) fn write_replayed(&self, resource: &Resource, words: &[u64]) -> Result {
+        let mut buf = BufPool::alloc(&resource.pool, CHUNK)?;
+        for (i, piece) in words.chunks(CHUNK / 8).enumerate() {
+            words_to_buf(piece, &mut buf)?;
+            self.write_chunk(i.saturating_mul(CHUNK / 8), piece.len(), &mut buf)?;
+        }
+        self.meta.flush()?;
+        self.initialise_log()
+    }
+
+    /// Writes a ring without transactions, durably. Sleeps.
+    pub(crate) fn initialise_log(&self) -> Result {
+        let mut page = PageBuf::new()?;
+        encode_initialised(page.as_mut()).map_err(|_| EINVAL)?;
+        let flags = IoFlags {
+            meta: true,
+            ..IoFlags::default()
+        };
+        for block in 0..self.layout.geometry.blocks() {
+            let sector = self.layout.log_block_sector(block);
+            self.meta.write_at(sector, &page, BLOCK_LEN, flags)?;
+        }
+        self.meta.flush()
+    }
+
+    /// Most slots that the activity log on this disk can serve.
+    pub(crate) fn max_log_slots(&self) -> u32 {
+        self.layout.geometry.max_slots()
     }
 
     /// Reads the bitmap into `words`. Sleeps.
@@ -375,20 +444,34 @@ fn check_size(
     Ok(())
 }
 
+/// Copies pages of the bitmap; returns the number of words.
+fn copy_pages(
+    engine: &Engine,
+    v: VolumeIndex,
+    pages: &BitmapPages,
+    buf: &mut IoBuf,
+) -> Result<usize> {
+    let words = engine.bitmap_words(v).unwrap_or_default();
+    let span = pages.words();
+    let piece = words
+        .get(span.start..span.end.min(words.len()))
+        .ok_or(EINVAL)?;
+    words_to_buf(piece, buf)?;
+    Ok(piece.len())
+}
+
 /// Bitmaps are little endian on disk (section 4.1).
-fn words_to_buf(words: &[u64], buf: &mut IoBuf) -> bool {
+fn words_to_buf(words: &[u64], buf: &mut IoBuf) -> Result {
     // The last page is written whole: what is behind the words is zero.
     let len = words.len().saturating_mul(8).next_multiple_of(BLOCK_LEN);
-    if buf.set_len(len).is_err() {
-        return false;
-    }
+    buf.set_len(len)?;
     let mut words = words.iter();
     buf.for_each_chunk_mut(|chunk| {
         for place in chunk.chunks_exact_mut(8) {
             place.copy_from_slice(&words.next().copied().unwrap_or(0).to_le_bytes());
         }
     });
-    true
+    Ok(())
 }
 
 fn buf_to_words(buf: &IoBuf, words: &mut [u64]) -> Result {

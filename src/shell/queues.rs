@@ -473,6 +473,7 @@ impl Effects for Queues {
             Act::FlushDisk { .. }
             | Act::WriteSuperblock { .. }
             | Act::WriteBitmap { .. }
+            | Act::WriteLog { .. }
             | Act::CloseDisk { .. } => self.give_disk_work(act),
             Act::CloseLink => {
                 // At once: slots that wait to be sent may be used for something else as soon as the lock is dropped.

@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 use rdb_engine::bits::{bits_of, words_of};
-use rdb_engine::meta::log::{extent_bits, LogScan, Replay, Verdict, FREE_EXTENT, MAX_SLOTS};
+use rdb_engine::meta::log::{extent_bits, Apply, LogScan, Replay, Verdict, FREE_EXTENT, MAX_SLOTS};
 use rdb_engine::meta::{MetaFlags, Superblock};
 use rdb_kapi::buf::PageBuf;
 
@@ -44,7 +44,8 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Reads the bitmap and marks what a crash makes uncertain. Sleeps.
+/// Reads the bitmap and marks what a crash makes uncertain. What was found is on the disk then, and the ring of the activity log as
+/// new. Sleeps.
 pub(crate) fn bitmap(
     resource: &Resource,
     backing: &Backing,
@@ -56,34 +57,50 @@ pub(crate) fn bitmap(
     let flags = superblock.flags;
     let crashed = flags.contains(MetaFlags::PRIMARY_IND);
     let logged = !flags.contains(MetaFlags::AL_DISABLED);
+    let verdict = scan(backing, superblock)?;
     if flags.contains(MetaFlags::FULL_SYNC) || (crashed && !logged) {
+        // The engine writes the bitmap: the flag stays until it is there.
         words.fill(u64::MAX);
+        if verdict != Verdict::NothingToDo {
+            backing.initialise_log()?;
+        }
         return Ok(words);
     }
     backing.read_bitmap(resource, &mut words)?;
-    if crashed && superblock.needs_log_replay() {
-        replay(backing, superblock, &mut words)?;
+    match verdict {
+        Verdict::NothingToDo => (),
+        Verdict::Initialise => backing.initialise_log()?,
+        Verdict::Apply(apply) => {
+            replay(backing, superblock, apply, &mut words)?;
+            backing.write_replayed(resource, &words)?;
+        }
+        Verdict::NoValidBlock | Verdict::PartlyDamaged => {
+            // What the log says is lost: everything may differ.
+            say!(pr_warn: "{}: the activity log is damaged: all blocks count as out of sync", backing.meta_name());
+            words.fill(u64::MAX);
+            backing.write_replayed(resource, &words)?;
+        }
     }
     Ok(words)
 }
 
-fn replay(backing: &Backing, superblock: &Superblock, words: &mut [u64]) -> Result<(), Trouble> {
+fn scan(backing: &Backing, superblock: &Superblock) -> Result<Verdict, Trouble> {
     let mut page = PageBuf::new().map_err(|_| Trouble::Memory)?;
     let mut scan = LogScan::new(superblock.geometry);
     while let Some(position) = scan.next_position() {
         backing.read_log_block(superblock.geometry.block_of(position), &mut page)?;
         scan.add(page.as_ref());
     }
-    let apply = match scan.verdict(superblock.flags) {
-        Verdict::Apply(apply) => apply,
-        Verdict::NothingToDo | Verdict::Initialise => return Ok(()),
-        Verdict::NoValidBlock | Verdict::PartlyDamaged => {
-            // What the log says is lost: everything may differ.
-            say!(pr_warn: "{}: the activity log is damaged: all blocks count as out of sync", backing.meta_name());
-            words.fill(u64::MAX);
-            return Ok(());
-        }
-    };
+    Ok(scan.verdict(superblock.flags))
+}
+
+fn replay(
+    backing: &Backing,
+    superblock: &Superblock,
+    apply: Apply,
+    words: &mut [u64],
+) -> Result<(), Trouble> {
+    let mut page = PageBuf::new().map_err(|_| Trouble::Memory)?;
     let mut slots = Table::<u32>::new(MAX_SLOTS).map_err(|_| Trouble::Memory)?;
     slots.fill(FREE_EXTENT);
     let mut table = Replay::new(&mut slots).map_err(|_| Trouble::Memory)?;

@@ -26,8 +26,11 @@
 
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
+use rdb_engine::activity_log::LogSlot;
 use rdb_engine::admin::{Refusal, Request, Start};
+use rdb_engine::bitmap::{pages_for, PageNote};
 use rdb_engine::effects::{Millis, VolumeIndex};
+use rdb_engine::meta::log::MIN_SLOTS;
 use rdb_engine::request::{AppIo, Submit};
 use rdb_engine::resource::Tables;
 use rdb_engine::volume::AttachedDisk;
@@ -327,6 +330,16 @@ impl Resource {
         });
         let found = Backing::open(self, &request)?;
         let backing = found.backing;
+        let pages =
+            Table::<PageNote>::new(pages_for(found.words.len())).map_err(|_| no_memory())?;
+        let log = match request.log_slots {
+            Some(slots) => {
+                // At most MAX_SLOTS.
+                let slots = slots.clamp(MIN_SLOTS, backing.max_log_slots()) as usize;
+                Some(Table::<LogSlot>::new(slots).map_err(|_| no_memory())?)
+            }
+            None => None,
+        };
         if let Err(error) = device.link(&backing) {
             return Err(Failure::new(
                 104,
@@ -337,6 +350,8 @@ impl Resource {
             superblock: found.superblock,
             usable_sectors: backing.usable(),
             bitmap: found.words,
+            pages,
+            log,
             options: request.options,
             limits: backing.limits(),
         };

@@ -8,7 +8,7 @@ use rdb_engine::effects::{Act, DiskOp, Millis, VolumeIndex};
 use rdb_engine::wire::Role;
 
 use rdb_kapi::bio::CloneFlags;
-use rdb_kapi::buf::BufPool;
+use rdb_kapi::buf::{BufPool, PageBuf};
 use rdb_kapi::lower::{BufOp, IoFlags};
 use rdb_kapi::status::Status;
 use rdb_kapi::thread::{KThread, Options, ThreadContext};
@@ -149,10 +149,12 @@ fn do_work(resource: &Arc<Resource>, act: Act) {
 
 /// The disk worker.
 fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext) {
+    // Writes wait for transactions: there must be memory for one.
+    let mut page = PageBuf::new().ok();
     loop {
         let called = resource.signals.disk_worker.wait_in(thread);
         while let Some(act) = resource.queues(Queues::next_disk_work) {
-            do_disk_work(resource, act);
+            do_disk_work(resource, act, &mut page);
         }
         if !called && thread.should_stop() {
             break;
@@ -160,7 +162,7 @@ fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext) {
     }
 }
 
-fn do_disk_work(resource: &Arc<Resource>, act: Act) {
+fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut Option<PageBuf>) {
     match act {
         Act::SubmitPeer { .. } => {
             let job = resource.queues(|queues| queues.peer_job(act));
@@ -176,6 +178,19 @@ fn do_disk_work(resource: &Arc<Resource>, act: Act) {
             let ok = disk.is_some_and(|disk| disk.write_bitmap(resource, volume));
             resource.with(Context::Thread, |engine, queues, now| {
                 engine.bitmap_written(now, volume, ok, queues)
+            });
+        }
+        Act::WriteLog { volume } => {
+            let disk = resource.queues(|queues| queues.disk(volume));
+            if page.is_none() {
+                *page = PageBuf::new().ok();
+            }
+            let ok = match (disk, page) {
+                (Some(disk), Some(page)) => disk.write_log(resource, volume, page),
+                _ => false,
+            };
+            resource.with(Context::Thread, |engine, queues, now| {
+                engine.log_written(now, volume, ok, queues)
             });
         }
         Act::FlushDisk { volume } => {

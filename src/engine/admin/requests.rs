@@ -146,14 +146,11 @@ impl<M: Memory> Resource<M> {
         if volume.readers + volume.writers > 0 {
             return Err(ReturnCode::DEVICE_IN_USE.into());
         }
-        if self
-            .app
-            .iter()
-            .any(|(_, request)| request.volume == v && !request.done)
-        {
+        // After a crash nobody asks a Secondary for its activity log: the peer must have said that all writes are on its disk.
+        self.close_epoch(fx);
+        if self.app.iter().any(|(_, request)| request.volume == v) {
             return Ok(Some(Wait::Retry(self.now + RETRY_MS)));
         }
-        self.close_epoch(fx);
         self.change(
             v,
             State {

@@ -119,6 +119,10 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
         options,
     };
     let engine_options = disk_options(&record.options);
+    let log_slots = record
+        .options
+        .is_on(attr::AL_UPDATES)
+        .then(|| record.options.unsigned(attr::AL_EXTENTS));
     res.attach(
         index,
         AttachRequest {
@@ -126,6 +130,7 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
             meta: &meta,
             index: kind,
             options: engine_options,
+            log_slots,
         },
     )?;
     res.settings.with(|values| values.set_disk(record))?;

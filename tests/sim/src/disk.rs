@@ -2,7 +2,8 @@
 
 //! A lower disk with a volatile cache.
 
-use rdb_engine::meta::Superblock;
+use rdb_engine::meta::log::{LogBlock, MAX_SLOTS, Replay, extent_bits};
+use rdb_engine::meta::{MetaFlags, Superblock};
 
 use crate::rng::Rng;
 
@@ -22,6 +23,8 @@ pub struct Disk {
     /// The bitmap as last written.
     pub bitmap: Vec<u64>,
     stable_bitmap: Vec<u64>,
+    /// The activity log; always written with flush and FUA.
+    ring: Vec<Option<Vec<u8>>>,
 }
 
 impl Disk {
@@ -35,6 +38,7 @@ impl Disk {
             superblock,
             bitmap: vec![0; words],
             stable_bitmap: vec![0; words],
+            ring: vec![None; 8],
         }
     }
 
@@ -49,6 +53,39 @@ impl Disk {
                 self.unflushed[at].push(stamp);
             }
         }
+    }
+
+    /// A transaction of the activity log is written.
+    pub fn write_log(&mut self, number: u32, block: Vec<u8>) {
+        let blocks = self.ring.len();
+        self.ring[number as usize % blocks] = Some(block);
+    }
+
+    /// Sets the bits of the extents that were active when a Primary died, and begins a new ring.
+    pub fn replay_log(&mut self) {
+        let flags = self.superblock.flags;
+        let mut blocks: Vec<Vec<u8>> = self.ring.iter_mut().filter_map(Option::take).collect();
+        if !flags.contains(MetaFlags::PRIMARY_IND) || flags.contains(MetaFlags::AL_DISABLED) {
+            return;
+        }
+        let number = |block: &[u8]| match LogBlock::decode(block) {
+            Some(LogBlock::Update(transaction)) => transaction.number(),
+            _ => panic!("only transactions are written"),
+        };
+        blocks.sort_by_key(|block| number(block));
+        let mut slots = vec![0; MAX_SLOTS];
+        let mut replay = Replay::new(&mut slots).expect("room");
+        for block in &blocks {
+            replay.add(block);
+        }
+        for extent in replay.extents() {
+            if let Some(bits) = extent_bits(extent, self.sectors.len() as u64) {
+                for bit in bits {
+                    self.bitmap[bit as usize / 64] |= 1 << (bit % 64);
+                }
+            }
+        }
+        self.flush();
     }
 
     /// The cache is flushed.

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use rdb_engine::activity_log::{LogSlot, LogStep};
 use rdb_engine::admin::{Refusal, Request, Start};
+use rdb_engine::bitmap::{BitmapPages, PageNote, pages_for};
 use rdb_engine::effects::{Act, DiskOp, Effects, Millis, Notice, Outcome, Payload};
 use rdb_engine::epoch::Epoch;
 use rdb_engine::link::LinkFailure;
@@ -198,6 +200,7 @@ impl Node {
     /// Adds the volume and attaches the disk, as `up` does before `connect`.
     pub fn bring_up(&mut self, now: Millis, rng: &mut Rng) {
         let superblock = self.disk.superblock;
+        self.disk.replay_log();
         let bitmap = self.disk.bitmap.clone();
         let limits = QueueLimits {
             physical_block_size: 512,
@@ -210,7 +213,9 @@ impl Node {
         let attached = AttachedDisk {
             superblock,
             usable_sectors: SECTORS,
+            pages: vec![PageNote::default(); pages_for(bitmap.len())],
             bitmap,
+            log: Some(vec![LogSlot::default(); 67]),
             options: DiskOptions::default(),
             limits,
         };
@@ -357,11 +362,27 @@ impl Node {
                 }
             }
             Act::WriteBitmap { volume } => {
-                self.disk.flush();
-                let words = self.engine.bitmap_words(volume).map(<[u64]>::to_vec);
-                self.disk.bitmap = words.unwrap_or_default();
+                while let Some(pages) = self.engine.next_bitmap_pages(volume, 0, 1) {
+                    self.write_pages(volume, pages);
+                }
                 feed!(self, rng, |engine, fx| engine
                     .bitmap_written(now, volume, true, fx));
+            }
+            Act::WriteLog { volume } => {
+                let mut block = vec![0; 4096];
+                loop {
+                    match self.engine.log_step(volume, &mut block) {
+                        LogStep::Pages(pages) => self.write_pages(volume, pages),
+                        LogStep::Block { number } => {
+                            self.disk.flush();
+                            self.disk.write_log(number, block);
+                            break;
+                        }
+                        LogStep::Nothing => return,
+                    }
+                }
+                feed!(self, rng, |engine, fx| engine
+                    .log_written(now, volume, true, fx));
             }
             Act::CloseDisk { volume } => {
                 feed!(self, rng, |engine, fx| engine.disk_closed(now, volume, fx))
@@ -377,6 +398,16 @@ impl Node {
             Act::SetCapacity { .. } | Act::Wake | Act::Rearm => (),
             Act::CompleteApp { .. } | Act::CompleteAppRead { .. } => unreachable!("taken in act()"),
         }
+    }
+
+    fn write_pages(&mut self, volume: usize, pages: BitmapPages) {
+        if pages.flush_data {
+            self.disk.flush();
+        }
+        let words = self.engine.bitmap_words(volume).unwrap_or_default();
+        let span = pages.words();
+        let span = span.start..span.end.min(words.len());
+        self.disk.bitmap[span.clone()].copy_from_slice(&words[span]);
     }
 
     fn notice(&mut self, now: Millis, notice: Notice) {
