@@ -26,6 +26,9 @@ const WINDOW: u64 = 4 << 20;
 /// Steps of the rate limit, in milliseconds.
 const STEP_MS: Millis = 100;
 
+/// Interval at which the progress is noted on the disk: what a crash makes this node copy once more. In milliseconds.
+const NOTE_MS: Millis = 2000;
+
 /// Interval of the marks from which the current speed is computed, in milliseconds.
 const MARK_MS: Millis = 3000;
 
@@ -45,6 +48,7 @@ impl<M: Memory> Resource<M> {
             last_mark_left: left,
             last_mark_time: now,
             refilled: now,
+            noted: now,
             ..Resync::default()
         };
         let source = is_source(volume.state.conn);
@@ -363,7 +367,19 @@ impl<M: Memory> Resource<M> {
             refill(volume, now);
             self.resync_fill(v, fx);
         }
+        self.note_progress(v, fx);
         fx.act(Act::Rearm);
+    }
+
+    fn note_progress(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let now = self.now;
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        if now.saturating_sub(volume.resync.noted) >= NOTE_MS {
+            volume.resync.noted = now;
+            self.write_bitmap(v, fx);
+        }
     }
 }
 

@@ -173,6 +173,8 @@ pub struct Resync {
     pub(crate) budget: u64,
     /// Time of the last refill of `budget`.
     pub(crate) refilled: Millis,
+    /// When the progress was last noted on the disk.
+    pub(crate) noted: Millis,
     /// Sequence number of the ping whose answer ends the resync.
     pub(crate) finishing: Option<u32>,
 }
