@@ -148,6 +148,8 @@ enum Wait {
     Reply,
     /// The connection to be closed.
     LinkClosed,
+    /// The fence-peer handler to end.
+    Fence,
     /// Until this time, then again.
     Retry(Millis),
     /// Until this time, as often as the peer must still be told what happened before the request; then it begins.
@@ -175,6 +177,7 @@ impl<M: Memory> Resource<M> {
     /// Begins a request; the shell makes sure that none is under way.
     pub fn admin(&mut self, now: Millis, request: Request, fx: &mut dyn Effects) -> Start {
         self.now = now;
+        self.fence.answer = None;
         if self.admin.is_some() {
             return Start::Done(Err(ReturnCode::CONCURRENT_CHANGE.into()));
         }
@@ -247,12 +250,13 @@ impl<M: Memory> Resource<M> {
             Request::ResumeSync { volume } => {
                 self.admin_flag(volume, false, 135, "the resync is not paused", fx)
             }
-            Request::SuspendIo { volume } => {
-                self.admin_local(volume, fx, |s| State { susp: true, ..s })
-            }
-            Request::ResumeIo { volume } => {
-                self.admin_local(volume, fx, |s| State { susp: false, ..s })
-            }
+            Request::SuspendIo { volume } => self.admin_suspend(volume, fx),
+            Request::ResumeIo { volume } => self.admin_local(volume, fx, |s| State {
+                susp: false,
+                susp_nod: false,
+                susp_fen: false,
+                ..s
+            }),
             Request::NewCurrentUuid {
                 volume,
                 clear_bitmap,
@@ -266,6 +270,7 @@ impl<M: Memory> Resource<M> {
                     protocol: kept.protocol,
                     ..net
                 };
+                fx.act(Act::Rearm);
                 Ok(None)
             }
             Request::SetDisk { volume, options } => {
@@ -275,6 +280,8 @@ impl<M: Memory> Resource<M> {
                     size: disk.options.size,
                     ..options
                 };
+                self.choose_write_order();
+                fx.act(Act::Rearm);
                 Ok(None)
             }
         }
@@ -323,6 +330,9 @@ impl<M: Memory> Resource<M> {
         if transient && pending.tries < TRANSIENT_TRIES {
             return self.admin_wait(Wait::Retry(self.now + RETRY_MS), fx);
         }
+        if code == ReturnCode::PRIMARY_NOP && self.admin_disconnect_refused(&pending.request, fx) {
+            return;
+        }
         if code.0 < 1 {
             return self.admin_finish(Err(code.into()), fx);
         }
@@ -338,6 +348,9 @@ impl<M: Memory> Resource<M> {
     fn admin_apply(&mut self, request: &Request, fx: &mut dyn Effects) -> Step {
         match *request {
             Request::Disconnect { .. } => {
+                if let Some(change) = self.fence.asked {
+                    self.note_outdated(&change);
+                }
                 self.end_link(C::Disconnecting, false, fx);
                 Ok(Some(Wait::LinkClosed))
             }
@@ -421,6 +434,16 @@ impl<M: Memory> Resource<M> {
         }
     }
 
+    /// The fence-peer handler has ended: decide with its answer.
+    pub(crate) fn admin_fenced(&mut self, fx: &mut dyn Effects) {
+        if self
+            .admin
+            .is_some_and(|pending| pending.wait == Wait::Fence)
+        {
+            self.admin_again(fx);
+        }
+    }
+
     pub(crate) fn admin_metadata_written(&mut self, fx: &mut dyn Effects) {
         if let Some(Wait::Metadata(result)) = self.admin.map(|pending| pending.wait) {
             self.admin_finish(result, fx);
@@ -464,11 +487,12 @@ impl<M: Memory> Resource<M> {
 
     /// A request of the application ended; a demotion may be waiting for the last one.
     pub(crate) fn idle_check(&mut self, fx: &mut dyn Effects) {
-        let secondary = matches!(
-            self.admin.map(|pending| pending.request),
-            Some(Request::Secondary { .. })
-        );
-        if secondary && self.app.used() == 0 && self.admin_deadline().is_some() {
+        let waits = match self.admin.map(|pending| pending.request) {
+            Some(Request::Secondary { .. }) => self.app.used() > 0,
+            Some(Request::SuspendIo { volume }) => self.app_in_flight(volume),
+            _ => return,
+        };
+        if !waits && self.admin_deadline().is_some() {
             self.admin_again(fx);
         }
     }

@@ -57,10 +57,18 @@ impl<M: Memory> Resource<M> {
     /// `P_CONN_ST_CHG_REQ`: the peer wants to disconnect (section 7.8).
     pub(crate) fn disconnect_received(&mut self, change: &StateChange, fx: &mut dyn Effects) {
         let tear_down = change.from_peer().ok().and_then(|change| change.conn) == Some(C::TearDown);
+        let own_outdated = change.disk == Some(D::Outdated);
         let code = match tear_down {
+            true if !own_outdated && self.disconnect_needs_outdated_peer() => {
+                ReturnCode::PRIMARY_NOP
+            }
             true => ReturnCode::SUCCESS,
             false => ReturnCode::NOT_SUPPORTED,
         };
+        let tear_down = code == ReturnCode::SUCCESS;
+        if let (true, Ok(change)) = (tear_down && own_outdated, change.from_peer()) {
+            self.note_outdated(&change);
+        }
         if let (true, Some(D::Outdated)) = (tear_down, change.pdsk) {
             self.for_each_volume(|this, v| {
                 if let Some(state) = this

@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::request::{AppOp, Part};
 use crate::resource::Resource;
 use crate::volume::Volume;
-use crate::wire::{ConnState, DiskState};
+use crate::wire::DiskState;
 
 impl<M: Memory> Resource<M> {
     /// The local TCP stack has the data of a write (protocol A).
@@ -20,6 +20,9 @@ impl<M: Memory> Resource<M> {
     /// The lower disk has finished with a request.
     pub fn app_local_done(&mut self, now: Millis, slot: AppSlot, ok: bool, fx: &mut dyn Effects) {
         self.now = now;
+        if self.is_late_completion(slot, fx) {
+            return;
+        }
         let Some(request) = self.app.get_mut(slot) else {
             return;
         };
@@ -28,10 +31,7 @@ impl<M: Memory> Resource<M> {
         }
         request.local = if ok { Part::Ok } else { Part::Failed };
         let (v, op, range) = (request.volume, request.io.op, request.io.range);
-        if let Some(volume) = self.vol_mut(v) {
-            volume.local_io = volume.local_io.saturating_sub(1);
-            volume.counters.local_pending = volume.counters.local_pending.saturating_sub(1);
-        }
+        self.local_part_ended(v);
         // Discards and zeroes may be refused by a disk without harm to the data.
         if !ok && matches!(op, AppOp::Read | AppOp::Write | AppOp::Flush) {
             if op != AppOp::Flush {
@@ -39,10 +39,7 @@ impl<M: Memory> Resource<M> {
             }
             self.disk_failed(v, "an I/O error on the lower disk", fx);
         }
-        let reachable = self.vol(v).is_some_and(|volume| {
-            volume.state.conn >= ConnState::Connected && volume.state.pdsk == DiskState::UpToDate
-        });
-        if !ok && op == AppOp::Read && reachable && !self.link.is_closing() {
+        if !ok && op == AppOp::Read && self.peer_can_read(v) {
             self.read_from_peer(slot, fx);
         }
         self.settle(slot, fx);
@@ -88,6 +85,15 @@ impl<M: Memory> Resource<M> {
         if !done && write && self.vol(v).is_some_and(Volume::waits_for_metadata) {
             return;
         }
+        let ok = match io.op {
+            AppOp::Flush => local != Part::Failed || remote == Part::Ok,
+            _ => local == Part::Ok || remote == Part::Ok,
+        };
+        let kept = |volume: &Volume<M>| Self::is_kept(volume, request, ok);
+        if !done && self.vol(v).is_some_and(kept) {
+            return;
+        }
+        let abandoned = request.abandoned;
         if !done {
             if write && in_sync && local == Part::Ok {
                 self.vol_mut(v).map(|volume| volume.unmark(&io.range));
@@ -95,10 +101,6 @@ impl<M: Memory> Resource<M> {
             if write && local == Part::Failed {
                 self.vol_mut(v).map(|volume| volume.mark(&io.range));
             }
-            let ok = match io.op {
-                AppOp::Flush => local != Part::Failed || remote == Part::Ok,
-                _ => local == Part::Ok || remote == Part::Ok,
-            };
             let outcome = match (ok, io.op) {
                 (true, _) => Outcome::Ok,
                 (false, AppOp::Discard | AppOp::Zeroes { .. }) => Outcome::Unsupported,
@@ -121,7 +123,7 @@ impl<M: Memory> Resource<M> {
             .app
             .get(slot)
             .is_some_and(|request| write && request.epoch.is_some());
-        if !remembered {
+        if !remembered && !abandoned {
             self.forget(slot, fx);
         }
     }

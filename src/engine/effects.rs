@@ -132,7 +132,7 @@ pub enum Act {
         /// The request.
         slot: PeerSlot,
     },
-    /// Flush the cache of the lower disk. Ends with `flush_done`.
+    /// Flush the cache of the lower disk. Ends with `flush_done`, or `flush_unsupported`.
     FlushDisk {
         /// The volume.
         volume: VolumeIndex,
@@ -154,6 +154,13 @@ pub enum Act {
     WriteLog {
         /// The volume.
         volume: VolumeIndex,
+    },
+    /// Run a program of the administrator, without a lock and without anybody waiting for it. Ends with `handler_done`.
+    RunHandler {
+        /// The volume that it is about; any volume for one about the resource.
+        volume: VolumeIndex,
+        /// Which one.
+        handler: crate::handler::Handler,
     },
     /// Close the lower disk. Ends with `disk_closed`.
     CloseDisk {

@@ -103,6 +103,6 @@ pub(crate) struct ReceiveEpoch {
     pub(crate) flushing: u32,
     /// The flushes were started.
     pub(crate) flushed: bool,
-    /// Flushes that were started for a connection that is gone.
-    pub(crate) stale_flushes: u32,
+    /// How write order is kept.
+    pub(crate) order: crate::write_order::WriteOrder,
 }

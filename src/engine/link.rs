@@ -180,9 +180,14 @@ impl<M: Memory> Resource<M> {
     fn set_connection(&mut self, conn: ConnState, why: &'static str, fx: &mut dyn Effects) {
         self.link.conn = conn;
         self.for_each_volume(|this, v| {
-            if let Some(state) = this.vol(v).map(|volume| volume.state) {
-                this.change(v, State { conn, ..state }, why, fx);
+            let Some(volume) = this.vol_mut(v) else {
+                return;
+            };
+            let mut state = volume.state;
+            if conn < ConnState::Connected && core::mem::take(&mut volume.trouble.outdate_peer) {
+                state.pdsk = DiskState::Outdated;
             }
+            this.change(v, State { conn, ..state }, why, fx);
         });
     }
 
@@ -217,7 +222,10 @@ impl<M: Memory> Resource<M> {
             integrity: AlgorithmName::NONE,
         });
         self.send(None, Socket::Data, &packet, Payload::None, fx);
-        self.for_each_volume(|this, v| this.introduce_volume(v, fx));
+        self.for_each_volume(|this, v| {
+            this.mint_before_handshake(v, fx);
+            this.introduce_volume(v, fx);
+        });
         self.link.conn = ConnState::WFReportParams;
         self.set_connection(ConnState::WFReportParams, "connection established", fx);
         fx.act(Act::Rearm);
@@ -341,12 +349,7 @@ impl<M: Memory> Resource<M> {
         let reason = self.link.conn;
         self.link.established = false;
         self.link.introduced = false;
-        self.receiving.stale_flushes += self.receiving.flushing;
-        self.receiving.flushing = 0;
-        self.receiving.flushed = false;
-        self.receiving.writes = 0;
-        self.receiving.active = 0;
-        self.receiving.barrier = None;
+        self.forget_epochs();
         self.for_each_volume(|this, v| {
             if let Some(volume) = this.vol_mut(v) {
                 volume.announcements.clear();
@@ -365,6 +368,8 @@ impl<M: Memory> Resource<M> {
         self.sending.reset();
         self.forget_remote_parts(fx);
         self.forget_peer_requests(fx);
+        self.for_each_volume(|this, v| this.local_io_error_handled(v, fx));
+        self.fence_if_wanted(fx);
         if was_up {
             self.for_each_volume(|this, v| this.write_bitmap(v, fx));
         }
@@ -429,6 +434,9 @@ impl<M: Memory> Resource<M> {
         let net = self.net.unwrap_or_default();
         let mut next: Option<Millis> = self.admin_deadline();
         let mut at = |time: Millis| next = Some(next.map_or(time, |other| other.min(time)));
+        if let Some(time) = self.disk_timeout_deadline() {
+            at(time);
+        }
         if self.link.can_send() {
             at(match self.link.ping_outstanding() {
                 true => {
@@ -473,7 +481,10 @@ impl<M: Memory> Resource<M> {
                 }
             }
         }
-        self.for_each_volume(|this, v| this.resync_tick(v, fx));
+        self.for_each_volume(|this, v| {
+            this.resync_tick(v, fx);
+            this.disk_timeout_tick(v, fx);
+        });
         self.admin_tick(fx);
         self.resume_parked(fx);
     }

@@ -10,12 +10,14 @@ use crate::activity_log::ActivityLog;
 use crate::admin::Refusal;
 use crate::bitmap::{Bitmap, BitmapPages};
 use crate::bits::bits_of;
-use crate::effects::{Act, Effects, Millis, Notice, VolumeIndex};
+use crate::effects::{Act, Effects, Millis, VolumeIndex};
+use crate::fencing::Fencing;
 use crate::generation::Generation;
+use crate::io_error::Trouble;
 use crate::memory::Memory;
 use crate::meta::{MetaFlags, Superblock};
 use crate::resource::Resource;
-use crate::volume::{AttachedDisk, Disk, OnIoError, WriteBack};
+use crate::volume::{AttachedDisk, Disk, WriteBack};
 use crate::wire::{ConnState, DiskState, Role, State};
 
 impl<M: Memory> Resource<M> {
@@ -98,14 +100,17 @@ impl<M: Memory> Resource<M> {
         capacity: u64,
         fx: &mut dyn Effects,
     ) {
+        let now = self.now;
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
         let superblock = attached.superblock;
         let flags = superblock.flags;
-        let (after_attach, peer_disk) = flags.initial_disk_states(false);
-        let crashed =
-            flags.contains(MetaFlags::CRASHED_PRIMARY) || flags.contains(MetaFlags::PRIMARY_IND);
+        let fencing = attached.options.fencing > Fencing::DontCare;
+        let (after_attach, peer_disk) = flags.initial_disk_states(fencing);
+        // A Primary that was frozen when it lost this disk has not crashed.
+        let crashed = flags.contains(MetaFlags::CRASHED_PRIMARY)
+            || (flags.contains(MetaFlags::PRIMARY_IND) && !volume.state.susp_nod);
         // The bitmap covers what was agreed; blocks beyond are new and get set.
         let known = if superblock.la_size == 0 {
             capacity
@@ -158,6 +163,12 @@ impl<M: Memory> Resource<M> {
             hold_primary_ind: false,
         });
         volume.closing_disk = false;
+        volume.trouble = Trouble {
+            attached: now,
+            abandoned: false,
+            helper: false,
+            ..core::mem::take(&mut volume.trouble)
+        };
         let state = volume.state;
         let grown = capacity != volume.capacity;
         volume.capacity = capacity;
@@ -195,6 +206,7 @@ impl<M: Memory> Resource<M> {
             fx,
         );
         self.superblock_changed(v, fx);
+        self.choose_write_order();
     }
 
     /// Something in the superblock changed: have it written.
@@ -319,8 +331,9 @@ impl<M: Memory> Resource<M> {
         from: u32,
         max: u32,
     ) -> Option<BitmapPages> {
-        let disk = self.vol_mut(v)?.disk.as_mut()?;
-        disk.bitmap.take_pages(from, max)
+        let volume = self.vol_mut(v)?;
+        volume.trouble.metadata_steps = volume.trouble.metadata_steps.wrapping_add(1);
+        volume.disk.as_mut()?.bitmap.take_pages(from, max)
     }
 
     /// Words of the bitmap, to be written to the disk.
@@ -362,49 +375,6 @@ impl<M: Memory> Resource<M> {
         self.disk_operation_ended(v, fx);
     }
 
-    /// The lower disk reported an error (metadata, section 5.6).
-    pub(crate) fn disk_failed(&mut self, v: VolumeIndex, what: &'static str, fx: &mut dyn Effects) {
-        let policy = self
-            .vol(v)
-            .and_then(|volume| volume.disk.as_ref())
-            .map(|disk| disk.options.on_io_error);
-        match (policy, self.vol(v).map(|volume| volume.state)) {
-            (Some(OnIoError::PassOn), Some(state)) => {
-                fx.act(Act::Notice(Notice::DiskFailed { volume: v, what }));
-                if state.disk > DiskState::Inconsistent {
-                    let disk = DiskState::Inconsistent;
-                    self.change(v, State { disk, ..state }, what, fx);
-                }
-            }
-            (Some(OnIoError::Detach), _) => self.give_up_disk(v, what, fx),
-            (None, _) | (_, None) => (),
-        }
-    }
-
-    /// Gives the lower disk up.
-    pub(crate) fn give_up_disk(
-        &mut self,
-        v: VolumeIndex,
-        what: &'static str,
-        fx: &mut dyn Effects,
-    ) {
-        let Some(state) = self.vol(v).map(|volume| volume.state) else {
-            return;
-        };
-        if state.disk > DiskState::Failed {
-            fx.act(Act::Notice(Notice::DiskFailed { volume: v, what }));
-            self.change(
-                v,
-                State {
-                    disk: DiskState::Failed,
-                    ..state
-                },
-                what,
-                fx,
-            );
-        }
-    }
-
     /// The disk is Failed: when nothing is in flight on it, it goes.
     pub(crate) fn drain_disk(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         self.force_write_bitmap(v, fx);
@@ -425,7 +395,11 @@ impl<M: Memory> Resource<M> {
         };
         let Some(disk) = &volume.disk else { return };
         let logging = disk.log.as_ref().is_some_and(ActivityLog::is_writing);
-        let busy = volume.local_io > 0 || disk.bitmap_writing || disk.write.running || logging;
+        let busy = volume.local_io > 0
+            || disk.bitmap_writing
+            || disk.write.running
+            || logging
+            || volume.trouble.helper;
         if volume.state.disk == DiskState::Failed && !busy && !volume.closing_disk {
             volume.closing_disk = true;
             fx.act(Act::CloseDisk { volume: v });

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Sending,
     /// The shell drops its buffer.
     Releasing,
+    /// It was answered, but a disk that was given up by force still has it.
+    Abandoned,
 }
 
 /// A slot of the peer's requests.
@@ -50,6 +52,8 @@ pub struct PeerRequest {
     pub(crate) hold: Hold,
     /// Connection that it belongs to.
     pub(crate) generation: u32,
+    /// When the lower disk got it.
+    pub(crate) since: Millis,
 }
 
 impl PeerRequest {
@@ -65,7 +69,17 @@ impl PeerRequest {
             logged: false,
             hold: Hold::default(),
             generation,
+            since: 0,
         }
+    }
+
+    /// Whether the lower disk has it, and its answer is waited for.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.running
+            && matches!(
+                self.kind,
+                Kind::Write | Kind::ResyncWrite | Kind::Read | Kind::ResyncRead
+            )
     }
 
     fn writes(&self) -> bool {
@@ -89,7 +103,12 @@ impl<M: Memory> Resource<M> {
         let buffered: u64 = self
             .peer
             .iter()
-            .filter(|(_, request)| !matches!(request.kind, Kind::Requested | Kind::Releasing))
+            .filter(|(_, request)| {
+                !matches!(
+                    request.kind,
+                    Kind::Requested | Kind::Releasing | Kind::Abandoned
+                )
+            })
             .filter(|(_, request)| request.kind != Kind::Write || request.op == DiskOp::Write)
             .map(|(_, request)| u64::from(request.range.bytes))
             .sum();
@@ -284,8 +303,10 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let (v, op, range, flags) = (request.volume, request.op, request.range, request.flags);
+        let now = self.now;
         if let Some(request) = self.peer.get_mut(slot) {
             request.running = true;
+            request.since = now;
         }
         if let Some(volume) = self.vol_mut(v) {
             volume.local_io += 1;
@@ -347,12 +368,32 @@ impl<M: Memory> Resource<M> {
         let Some(request) = self.peer.get(slot) else {
             return;
         };
+        let (v, kind) = (request.volume, request.kind);
+        self.local_part_ended(v);
+        if kind == Kind::Abandoned {
+            self.release(slot, fx);
+        } else {
+            self.peer_request_ended(slot, ok, false, fx);
+        }
+        self.disk_operation_ended(v, fx);
+        fx.act(Act::Wake);
+    }
+
+    /// Answers a request of the peer. `abandoned`: although the lower disk still has it.
+    pub(crate) fn peer_request_ended(
+        &mut self,
+        slot: PeerSlot,
+        ok: bool,
+        abandoned: bool,
+        fx: &mut dyn Effects,
+    ) {
+        let Some(request) = self.peer.get(slot) else {
+            return;
+        };
         let (v, kind, range) = (request.volume, request.kind, request.range);
         let (block_id, flags, op) = (request.block_id, request.flags, request.op);
         let current = request.generation == self.link.generation && self.link.can_send();
         if let Some(volume) = self.vol_mut(v) {
-            volume.local_io = volume.local_io.saturating_sub(1);
-            volume.counters.local_pending = volume.counters.local_pending.saturating_sub(1);
             volume.counters.unacked = volume.counters.unacked.saturating_sub(1);
         }
         if !ok {
@@ -360,16 +401,18 @@ impl<M: Memory> Resource<M> {
         }
         match kind {
             Kind::Write => {
-                self.release(slot, fx);
+                self.let_go(slot, abandoned, fx);
                 if current {
                     self.acknowledge_write(v, range, block_id, flags, ok, fx);
                 }
             }
             Kind::ResyncWrite => {
-                self.release(slot, fx);
+                self.let_go(slot, abandoned, fx);
                 self.resync_written(v, range, ok, current, fx);
             }
-            Kind::Read | Kind::ResyncRead => self.read_done(slot, ok && current, current, fx),
+            Kind::Read | Kind::ResyncRead => {
+                self.read_done(slot, ok && current, current, abandoned, fx);
+            }
             _ => (),
         }
         if !ok {
@@ -385,18 +428,30 @@ impl<M: Memory> Resource<M> {
         }
         self.resume_held(v, fx);
         self.resync_fill(v, fx);
-        self.disk_operation_ended(v, fx);
-        fx.act(Act::Wake);
     }
 
-    fn read_done(&mut self, slot: PeerSlot, send: bool, current: bool, fx: &mut dyn Effects) {
+    fn let_go(&mut self, slot: PeerSlot, abandoned: bool, fx: &mut dyn Effects) {
+        match self.peer.get_mut(slot) {
+            Some(request) if abandoned => request.kind = Kind::Abandoned,
+            _ => self.release(slot, fx),
+        }
+    }
+
+    fn read_done(
+        &mut self,
+        slot: PeerSlot,
+        send: bool,
+        current: bool,
+        abandoned: bool,
+        fx: &mut dyn Effects,
+    ) {
         let Some(request) = self.peer.get_mut(slot) else {
             return;
         };
         let (v, range, block_id) = (request.volume, request.range, request.block_id);
         let resync = request.kind == Kind::ResyncRead;
         if !send {
-            self.release(slot, fx);
+            self.let_go(slot, abandoned, fx);
             if current {
                 let refusal = if resync {
                     Packet::NegRsDreply
@@ -439,7 +494,7 @@ impl<M: Memory> Resource<M> {
                     }
                 }
                 Kind::Sending | Kind::Reserved => self.release(slot, fx),
-                Kind::Releasing => (),
+                Kind::Releasing | Kind::Abandoned => (),
                 _ if request.running => (),
                 _ => self.release(slot, fx),
             }

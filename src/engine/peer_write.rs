@@ -2,15 +2,14 @@
 
 //! Replicated writes as they arrive, and the epochs that they belong to (wire protocol, sections 4.2, 4.4, 4.5 and 4.7).
 
-use crate::effects::{Act, DiskOp, Effects, Millis, Payload, PeerSlot, VolumeIndex};
+use crate::effects::{DiskOp, Effects, PeerSlot, VolumeIndex};
 use crate::link::LinkFailure;
 use crate::memory::Memory;
 use crate::peer_request::{Kind, PeerRequest};
 use crate::resource::Resource;
 use crate::state::is_syncing;
 use crate::wire::{
-    BarrierAck, BarrierNumber, BlockData, BlockId, DataFlags, DiskState, Features, Packet, Range,
-    RangeWrite, Socket,
+    BarrierNumber, BlockData, BlockId, DataFlags, DiskState, Features, Packet, Range, RangeWrite,
 };
 
 impl<M: Memory> Resource<M> {
@@ -107,69 +106,6 @@ impl<M: Memory> Resource<M> {
             self.receiving.barrier = Some(barrier);
             self.finish_epoch(fx);
         }
-    }
-
-    /// Acknowledges the peer's epoch once all its writes are on stable storage.
-    pub(crate) fn finish_epoch(&mut self, fx: &mut dyn Effects) {
-        let Some(barrier) = self.receiving.barrier else {
-            return;
-        };
-        if self.receiving.active > 0 {
-            return;
-        }
-        if !self.receiving.flushed {
-            self.receiving.flushed = true;
-            self.for_each_volume(|this, v| {
-                let flush = this
-                    .vol(v)
-                    .filter(|volume| volume.has_disk())
-                    .and_then(|volume| volume.disk.as_ref())
-                    .is_some_and(|disk| disk.options.disk_flushes);
-                if flush {
-                    this.receiving.flushing += 1;
-                    if let Some(volume) = this.vol_mut(v) {
-                        volume.local_io += 1;
-                    }
-                    fx.act(Act::FlushDisk { volume: v });
-                }
-            });
-        }
-        if self.receiving.flushing > 0 {
-            return;
-        }
-        let ack = BarrierAck {
-            barrier,
-            set_size: self.receiving.writes,
-        };
-        self.receiving.writes = 0;
-        self.receiving.barrier = None;
-        self.receiving.flushed = false;
-        self.send(
-            None,
-            Socket::Meta,
-            &Packet::BarrierAck(ack),
-            Payload::None,
-            fx,
-        );
-        fx.act(Act::Wake);
-    }
-
-    /// The cache of a lower disk is flushed.
-    pub fn flush_done(&mut self, now: Millis, v: VolumeIndex, ok: bool, fx: &mut dyn Effects) {
-        self.now = now;
-        if let Some(volume) = self.vol_mut(v) {
-            volume.local_io = volume.local_io.saturating_sub(1);
-        }
-        if !ok {
-            self.disk_failed(v, "the lower disk failed to flush its cache", fx);
-        }
-        if self.receiving.stale_flushes > 0 {
-            self.receiving.stale_flushes -= 1;
-        } else {
-            self.receiving.flushing = self.receiving.flushing.saturating_sub(1);
-            self.finish_epoch(fx);
-        }
-        self.disk_operation_ended(v, fx);
     }
 
     pub(crate) fn acknowledge_write(

@@ -89,6 +89,10 @@ pub struct AppRequest {
     /// What it holds of the activity log.
     pub(crate) hold: Hold,
     pub(crate) since: Millis,
+    /// When its local part began.
+    pub(crate) local_since: Millis,
+    /// Its disk was given up by force, and still has it: the slot stays in use.
+    pub(crate) abandoned: bool,
 }
 
 impl AppRequest {
@@ -165,11 +169,7 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol(v) else {
             return Submit::Done(Outcome::Error);
         };
-        let local = volume.state.disk == DiskState::UpToDate
-            || (volume.has_disk()
-                && volume.state.disk == DiskState::Inconsistent
-                && volume.state.pdsk == DiskState::UpToDate
-                && !volume.is_marked(&io.range));
+        let local = volume.can_read(&io.range);
         let remote = !local
             && volume.state.conn >= ConnState::Connected
             && volume.state.pdsk == DiskState::UpToDate;
@@ -347,6 +347,8 @@ impl<M: Memory> Resource<M> {
             parked: false,
             hold: Hold::default(),
             since: self.now,
+            local_since: self.now,
+            abandoned: false,
         };
         let slot = self.app.insert(request)?;
         if let Some(volume) = self.vol_mut(v) {
@@ -356,10 +358,12 @@ impl<M: Memory> Resource<M> {
     }
 
     pub(crate) fn submit_local(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let now = self.now;
         let Some(request) = self.app.get_mut(slot) else {
             return;
         };
         request.local = Part::Pending;
+        request.local_since = now;
         let (v, range, write) = (request.volume, request.io.range, request.is_write());
         if let Some(volume) = self.vol_mut(v) {
             volume.local_io += 1;

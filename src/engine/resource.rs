@@ -11,6 +11,7 @@ use crate::admin::{Pending, Refusal};
 use crate::admission::Resuming;
 use crate::effects::{Act, Effects, Millis, Notice, Payload, VolumeIndex, PACKET_MAX};
 use crate::epoch::{Epoch, ReceiveEpoch, SendEpochs};
+use crate::fencing::Fence;
 use crate::link::{Link, LinkFailure, NetOptions};
 use crate::memory::Memory;
 use crate::meta::MetaFlags;
@@ -47,6 +48,9 @@ pub struct Resource<M: Memory> {
     pub(crate) net: Option<NetOptions>,
     pub(crate) admin: Option<Pending>,
     pub(crate) resuming: Resuming,
+    pub(crate) fence: Fence,
+    /// Requests that find no data wait.
+    pub(crate) no_data_suspends: bool,
     pub(crate) now: Millis,
 }
 
@@ -63,6 +67,8 @@ impl<M: Memory> Resource<M> {
             net: None,
             admin: None,
             resuming: Resuming::No,
+            fence: Fence::default(),
+            no_data_suspends: false,
             now: 0,
         }
     }
@@ -219,7 +225,7 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
-        if volume.waits_for_metadata() || !volume.announcements.is_empty() {
+        if volume.must_not_tell() || !volume.announcements.is_empty() {
             if !volume.announcements.push(what) {
                 fx.act(Act::Notice(Notice::Peer(
                     "too many state changes while the metadata are written",
@@ -234,7 +240,7 @@ impl<M: Memory> Resource<M> {
     /// Sends what had to wait for the metadata of a volume.
     pub(crate) fn tell_waiting(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         while let Some(volume) = self.vol_mut(v) {
-            if volume.waits_for_metadata() {
+            if volume.must_not_tell() {
                 break;
             }
             match volume.announcements.pop() {
@@ -290,15 +296,18 @@ impl<M: Memory> Resource<M> {
         why: &'static str,
         fx: &mut dyn Effects,
     ) {
-        let Some(volume) = self.vol_mut(v) else {
+        let Some(volume) = self.vol(v) else {
             return;
         };
         let old = volume.state;
-        let new = implied(new, volume.after_attach);
+        let new = self.hold_or_thaw(&old, implied(new, volume.after_attach));
         if old == new {
             return;
         }
-        volume.state = new;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.state = new;
+        }
+        self.watch_peer(&old, &new);
         fx.act(Act::StateChanged {
             volume: v,
             old,
@@ -310,6 +319,8 @@ impl<M: Memory> Resource<M> {
         self.update_flags(v, fx);
         self.announce_change(v, &old, &new, fx);
         self.start_what_follows(v, &old, &new, fx);
+        self.call_if_degraded(v, &old, &new, fx);
+        self.thaw(v, &old, fx);
     }
 
     /// Mints a new current UUID where data may diverge from now on (section 8.2).
@@ -356,6 +367,10 @@ impl<M: Memory> Resource<M> {
             && new.disk == DiskState::UpToDate
             && (peer_lost || diskless_peer_promoted)
         {
+            if new.is_suspended() {
+                volume.trouble.mint = true;
+                return;
+            }
             self.mint(v, fx);
             if new.conn >= ConnState::Connected {
                 self.announce(v, Announcement::Uuids, fx);

@@ -99,7 +99,7 @@ pub(crate) struct Context {
 
 type Rule = (fn(&State, &Context) -> bool, ReturnCode);
 
-/// The rules of section 7.5 that a state must meet, in their order. Without fencing (rule 5) and verify (11, 12), which
+/// The rules of section 7.5 that a state must meet, in their order. Without fencing (rule 5, see `fencing`) and verify (11, 12), which
 /// this version does not have.
 #[rustfmt::skip]
 const RULES: &[Rule] = &[

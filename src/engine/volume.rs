@@ -5,7 +5,9 @@
 use crate::activity_log::{ActivityLog, LogSlot};
 use crate::bitmap::{Bitmap, PageNote};
 use crate::effects::Millis;
+use crate::fencing::Fencing;
 use crate::generation::{Generation, PeerGeneration};
+use crate::io_error::Trouble;
 use crate::memory::Memory;
 use crate::meta::{MetaFlags, Superblock};
 use crate::wire::{
@@ -20,6 +22,12 @@ pub struct DiskOptions {
     pub size: u64,
     /// Flush the disk when the peer closes a write epoch.
     pub disk_flushes: bool,
+    /// Without flushes: wait for the writes of the epoch, at least.
+    pub disk_drain: bool,
+    /// Give the disk up when a request takes longer than this, in milliseconds; 0 = never.
+    pub disk_timeout_ms: u32,
+    /// What to do when the peer is lost.
+    pub fencing: Fencing,
     /// Ask for no more than this many KiB/s when catching up.
     pub max_rate: u32,
     /// What to do when the lower disk reports an error.
@@ -31,6 +39,9 @@ impl Default for DiskOptions {
         Self {
             size: 0,
             disk_flushes: true,
+            disk_drain: true,
+            disk_timeout_ms: 0,
+            fencing: Fencing::DontCare,
             max_rate: 102_400,
             on_io_error: OnIoError::Detach,
         }
@@ -42,6 +53,8 @@ impl Default for DiskOptions {
 pub enum OnIoError {
     /// Keep the disk and pass the error on where the peer cannot help.
     PassOn,
+    /// Run the helper `local-io-error`, then give the disk up.
+    CallLocalIoError,
     /// Give the disk up and go on with the peer's.
     Detach,
 }
@@ -252,6 +265,7 @@ pub struct Volume<M: Memory> {
     /// Whether the last write of the application was sent to the peer.
     pub(crate) replicating: bool,
     pub(crate) exposed: u64,
+    pub(crate) trouble: Trouble,
 }
 
 impl<M: Memory> Volume<M> {
@@ -287,6 +301,7 @@ impl<M: Memory> Volume<M> {
             outdate_when_lost: false,
             replicating: false,
             exposed: 0,
+            trouble: Trouble::default(),
         }
     }
 
@@ -322,7 +337,12 @@ impl<M: Memory> Volume<M> {
 
     /// Metadata that the next steps depend on are not on the disk yet.
     pub(crate) fn waits_for_metadata(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.write.pending())
+        !self.trouble.abandoned && self.disk.as_ref().is_some_and(|disk| disk.write.pending())
+    }
+
+    /// Nothing may be told to the peer now.
+    pub(crate) fn must_not_tell(&self) -> bool {
+        self.waits_for_metadata() || self.trouble.helper
     }
 
     /// Marks a range out of sync; returns how many blocks changed.
@@ -339,6 +359,13 @@ impl<M: Memory> Volume<M> {
             Some(disk) => disk.bitmap.unmark(range),
             None => 0,
         }
+    }
+
+    /// Whether the own disk has the data of a range (metadata, section 5.5).
+    pub(crate) fn can_read(&self, range: &Range) -> bool {
+        let whole = self.state.disk == DiskState::UpToDate;
+        let part = self.has_disk() && self.state.disk == DiskState::Inconsistent;
+        whole || (part && !self.is_marked(range))
     }
 
     pub(crate) fn is_marked(&self, range: &Range) -> bool {

@@ -14,6 +14,7 @@ use rdb_engine::volume::DiskOptions;
 use rdb_engine::wire::QueueLimits;
 use rdb_kapi::bdev::{DeviceName, Holder, LowerDevice, OpenError};
 use rdb_kapi::buf::{BufPool, IoBuf, PageBuf};
+use rdb_kapi::errno::EOPNOTSUPP;
 use rdb_kapi::lower::IoFlags;
 
 use super::failure::{no_memory, Failure};
@@ -185,9 +186,12 @@ impl Backing {
         self.meta.drain();
     }
 
-    /// Flushes the cache of the data device. Sleeps.
-    pub(crate) fn flush(&self) -> bool {
-        self.log("flush", self.data.flush())
+    /// Flushes the cache of the data device; `None` if it cannot do that. Sleeps.
+    pub(crate) fn flush(&self) -> Option<bool> {
+        match self.data.flush() {
+            Err(error) if error == EOPNOTSUPP => None,
+            result => Some(self.log("flush", result)),
+        }
     }
 
     /// Writes the superblock, durably. Sleeps.

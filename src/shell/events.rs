@@ -155,12 +155,9 @@ fn whole_changed(res: &Resource, volume: &State, why: &str) {
     let mut new = res.inspect(status::summary);
     // What the resource as a whole is by now may be ahead of the change that is being told.
     new.connection = status::connection(volume.conn);
-    let (old, ordering) = res.settings.with(|values| {
-        (
-            core::mem::replace(&mut values.announced, new),
-            write_ordering(values),
-        )
-    });
+    let old = res
+        .settings
+        .with(|values| core::mem::replace(&mut values.announced, new));
     if (old.role, old.suspended) != (new.role, new.suspended) {
         send(cmd::RESOURCE_EVENT, EventKind::Change, |msg| {
             msg.put_str(attr::RESOURCE_NAME, res.name())?;
@@ -176,7 +173,7 @@ fn whole_changed(res: &Resource, volume: &State, why: &str) {
                 old.suspended,
                 new.suspended,
             )?;
-            put(msg, attr::WRITE_ORDERING, (ordering as u32).into())?;
+            put(msg, attr::WRITE_ORDERING, (write_ordering(res) as u32).into())?;
             put_text(msg, attr::REASON, why.as_bytes())
         });
     }

@@ -488,6 +488,7 @@ impl Effects for Queues {
             Act::SetCapacity { .. }
             | Act::StateChanged { .. }
             | Act::Notice(_)
+            | Act::RunHandler { .. }
             | Act::AdminDone(_) => self.give_work(act),
         }
     }

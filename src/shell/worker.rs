@@ -5,6 +5,7 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_engine::effects::{Act, DiskOp, Millis, VolumeIndex};
+use rdb_engine::handler::HandlerEnd;
 use rdb_engine::wire::Role;
 
 use rdb_kapi::bio::CloneFlags;
@@ -138,6 +139,12 @@ fn do_work(resource: &Arc<Resource>, act: Act) {
             log::notice(resource, &notice);
             events::notice(resource, &notice);
         }
+        Act::RunHandler { volume, handler } => {
+            log::say!(pr_warn: "{}: the handler {} is not run yet", resource.name(), handler.name());
+            resource.with(Context::Thread, |engine, queues, now| {
+                engine.handler_done(now, volume, handler, HandlerEnd::Broken, queues);
+            });
+        }
         Act::AdminDone(result) => {
             resource.queues(|queues| queues.admin_result = Some(result));
             resource.signals.admin.bump();
@@ -195,9 +202,10 @@ fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut Option<PageBuf>) 
         }
         Act::FlushDisk { volume } => {
             let disk = resource.queues(|queues| queues.disk(volume));
-            let ok = disk.is_some_and(|disk| disk.flush());
-            resource.with(Context::Thread, |engine, queues, now| {
-                engine.flush_done(now, volume, ok, queues)
+            let flushed = disk.map_or(Some(false), |disk| disk.flush());
+            resource.with(Context::Thread, |engine, queues, now| match flushed {
+                Some(ok) => engine.flush_done(now, volume, ok, queues),
+                None => engine.flush_unsupported(now, volume, queues),
             });
         }
         Act::CloseDisk { volume } => {

@@ -2,14 +2,14 @@
 
 //! What each request of the administrator does, up to the point where it has to wait.
 
-use super::{Refusal, Step, Wait, RETRY_MS};
+use super::{Refusal, Request, Step, Wait, RETRY_MS};
 use crate::effects::{Effects, Millis, Payload, VolumeIndex};
 use crate::generation::Generation;
 use crate::link::NetOptions;
 use crate::memory::Memory;
 use crate::resource::Resource;
 use crate::state::{check, implied, is_syncing, Context};
-use crate::volume::Announcement;
+use crate::volume::{Announcement, Volume};
 use crate::wire::{
     ConnState as C, DiskState as D, Packet, ReturnCode, Role, Socket, State, StateChange,
 };
@@ -31,12 +31,52 @@ impl<M: Memory> Resource<M> {
             return Ok(None);
         }
         if self.link.can_send() && self.is_introduced() && !force {
-            let packet = Packet::ConnStateChangeRequest(StateChange::DISCONNECT);
-            self.send(None, Socket::Data, &packet, Payload::None, fx);
+            let change = match self.disconnect_needs_outdated_peer() {
+                true => StateChange::DISCONNECT_OUTDATE_PEER,
+                false => StateChange::DISCONNECT,
+            };
+            self.ask_to_disconnect(change, fx);
             return Ok(Some(Wait::Reply));
         }
         self.end_link(C::Disconnecting, false, fx);
         Ok(Some(Wait::LinkClosed))
+    }
+
+    fn ask_to_disconnect(&mut self, change: StateChange, fx: &mut dyn Effects) {
+        self.fence.asked = Some(change);
+        let packet = Packet::ConnStateChangeRequest(change);
+        self.send(None, Socket::Data, &packet, Payload::None, fx);
+    }
+
+    /// The peer is a Primary that does not go on beside data that may be as good as its own: offers to outdate them. False if
+    /// there is nothing more to offer.
+    pub(super) fn admin_disconnect_refused(
+        &mut self,
+        request: &Request,
+        fx: &mut dyn Effects,
+    ) -> bool {
+        let plain = self.fence.asked == Some(StateChange::DISCONNECT);
+        if !matches!(request, Request::Disconnect { .. }) || !plain || self.any_primary() {
+            return false;
+        }
+        let worthless = |volume: &Volume<M>| volume.state.disk < D::Outdated;
+        if self.volumes.iter().flatten().all(worthless) {
+            self.end_link(C::Disconnecting, false, fx);
+            self.admin_wait(Wait::LinkClosed, fx);
+        } else {
+            self.ask_to_disconnect(StateChange::DISCONNECT_OUTDATE_SELF, fx);
+        }
+        true
+    }
+
+    /// Holds new requests, and waits until none is under way, here or at the peer.
+    pub(super) fn admin_suspend(&mut self, v: VolumeIndex, fx: &mut dyn Effects) -> Step {
+        self.admin_local(v, fx, |s| State { susp: true, ..s })?;
+        self.close_epoch(fx);
+        match self.app_in_flight(v) {
+            true => Ok(Some(Wait::Retry(self.now + RETRY_MS))),
+            false => Ok(None),
+        }
     }
 
     pub(super) fn admin_primary(
@@ -62,7 +102,18 @@ impl<M: Memory> Resource<M> {
             // A peer that died a moment ago must not stand in the way.
             return Ok(Some(Wait::Ping(self.send_ping(fx))));
         }
-        let (old, wanted) = (volume.state, self.promoted(v, force)?);
+        let old = volume.state;
+        if self.must_fence(v) {
+            match self.fence.answer {
+                None => {
+                    self.call_fence(fx);
+                    return Ok(Some(Wait::Fence));
+                }
+                Some(_) if force => (),
+                Some(_) => return Err(ReturnCode::PRIMARY_NOP.into()),
+            }
+        }
+        let wanted = self.promoted(v, force)?;
         let context = self.admin_context(v)?;
         let two_primaries = old.peer == Role::Primary || context.peer_primary_elsewhere;
         if two_primaries && tries <= 1 {
@@ -91,7 +142,7 @@ impl<M: Memory> Resource<M> {
             may_force && !is_syncing(old.conn) && old.pdsk < D::UpToDate.max(D::Consistent);
         let disk = match (forced, old.disk) {
             (true, _) => D::UpToDate,
-            // Without fencing nobody can have outdated it.
+            // Nobody can have outdated it, or the peer is known to be outdated itself.
             (false, D::Consistent) if old.conn < C::Connected => D::UpToDate,
             (false, disk) => disk,
         };
@@ -181,7 +232,7 @@ impl<M: Memory> Resource<M> {
         let old = volume.state;
         match old.disk {
             D::Diskless => return Ok(None),
-            D::Failed => return Ok(Some(Wait::DiskClosed)),
+            D::Failed if !force => return Ok(Some(Wait::DiskClosed)),
             _ => (),
         }
         if !force {
@@ -197,6 +248,10 @@ impl<M: Memory> Resource<M> {
                 self.announce(v, Announcement::Request(StateChange::DETACH), fx);
                 return Ok(Some(Wait::Reply));
             }
+        }
+        if force {
+            self.abandon_disk(v, "detached by force", fx);
+            return Ok(None);
         }
         self.change(
             v,

@@ -7,6 +7,7 @@ use kernel::sync::Arc;
 use rdb_engine::effects::VolumeIndex;
 use rdb_engine::netlink::{attr, WriteOrdering};
 use rdb_engine::wire::{ConnState, Features, OWN_VERSIONS};
+use rdb_engine::write_order::WriteOrder;
 use rdb_kapi::genl::{Message, Request};
 use rdb_kapi::time;
 
@@ -14,8 +15,8 @@ use super::message::{put, put_address, put_generation, put_options, put_signed, 
 use super::{request, resource_of, API, VERSION};
 use crate::shell::failure::Failure;
 use crate::shell::registry;
-use crate::shell::resource::Resource;
-use crate::shell::settings::{Disk, Values};
+use crate::shell::resource::{Engine, Resource};
+use crate::shell::settings::Disk;
 use crate::shell::status::{self, Progress, VolumeStatus};
 
 /// Where a dump of resources is: the name of the one shown last.
@@ -89,6 +90,7 @@ fn take(res: &Resource, index: VolumeIndex) -> Option<VolumeStatus> {
 
 fn put_resource(msg: &mut Message<'_>, res: &Resource) -> Result {
     let (whole, agreed) = res.inspect(|engine| (status::summary(engine), engine.agreed().version));
+    let ordering = write_ordering(res);
     msg.put_str(attr::RESOURCE_NAME, res.name())?;
     put(msg, attr::ROLE, whole.role.number().into())?;
     put(msg, attr::SUSPENDED, whole.suspended.into())?;
@@ -105,7 +107,7 @@ fn put_resource(msg: &mut Message<'_>, res: &Resource) -> Result {
         put(
             msg,
             attr::WRITE_ORDERING,
-            (write_ordering(values) as u32).into(),
+            (ordering as u32).into(),
         )?;
         put_options(msg, &values.options)?;
         match &values.connection {
@@ -119,23 +121,13 @@ fn put_resource(msg: &mut Message<'_>, res: &Resource) -> Result {
     })
 }
 
-/// How write order is kept: the weakest way that any disk of the resource is allowed to use.
-pub(crate) fn write_ordering(values: &Values) -> WriteOrdering {
-    let of = |disk: &Disk| {
-        if disk.options.is_on(attr::DISK_FLUSHES) {
-            WriteOrdering::Flush
-        } else if disk.options.is_on(attr::DISK_DRAIN) {
-            WriteOrdering::Drain
-        } else {
-            WriteOrdering::None
-        }
-    };
-    values
-        .disks
-        .iter()
-        .map(of)
-        .min()
-        .unwrap_or(WriteOrdering::Flush)
+/// How write order is kept.
+pub(crate) fn write_ordering(res: &Resource) -> WriteOrdering {
+    match res.inspect(Engine::write_order) {
+        WriteOrder::Flush => WriteOrdering::Flush,
+        WriteOrder::Drain => WriteOrdering::Drain,
+        WriteOrder::None => WriteOrdering::None,
+    }
 }
 
 fn put_volume(msg: &mut Message<'_>, res: &Resource, status: &VolumeStatus) -> Result {

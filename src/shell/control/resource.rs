@@ -5,11 +5,13 @@
 use kernel::prelude::*;
 use rdb_engine::admin::Request as Admin;
 use rdb_engine::effects::VolumeIndex;
+use rdb_engine::netlink::{attr, OnNoDataAccessible};
 use rdb_engine::wire::{DiskState, Role};
 use rdb_kapi::genl::Request;
 
 use super::{connection, request, resource_of};
 use crate::shell::failure::Failure;
+use crate::shell::queues::Context;
 use crate::shell::registry;
 use crate::shell::resource::{Engine, Resource};
 use crate::shell::settings::Shape;
@@ -24,9 +26,12 @@ pub(super) fn add(req: &Request<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     match registry::new_resource(name) {
-        Ok(res) => res
-            .settings
-            .with(|values| request::take_options(req, &mut values.options)),
+        Ok(res) => {
+            res.settings
+                .with(|values| request::take_options(req, &mut values.options))?;
+            apply(&res);
+            Ok(())
+        }
         // Somebody else was faster.
         Err(_) if registry::find(name).is_some() => Ok(()),
         Err(failure) => Err(failure),
@@ -36,12 +41,25 @@ pub(super) fn add(req: &Request<'_>) -> Result<(), Failure> {
 /// Changes resource options.
 pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
     let res = resource_of(req)?;
-    res.settings.with(|values| {
+    res.settings.with(|values| -> Result<(), Failure> {
         let mut options = values.options.try_clone()?;
         request::take_options(req, &mut options)?;
         values.options = options;
         Ok(())
-    })
+    })?;
+    apply(&res);
+    Ok(())
+}
+
+/// Tells the engine what it decides by.
+fn apply(res: &Resource) {
+    let policy = res
+        .settings
+        .with(|values| values.options.unsigned(attr::ON_NO_DATA_ACCESSIBLE));
+    let suspend = OnNoDataAccessible::try_from(policy) == Ok(OnNoDataAccessible::SuspendIo);
+    res.with(Context::Thread, |engine, _, _| {
+        engine.set_no_data_suspends(suspend)
+    });
 }
 
 /// Deletes an empty resource.

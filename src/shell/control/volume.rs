@@ -7,7 +7,10 @@ use kernel::str::CString;
 use kernel::sync::Arc;
 use rdb_engine::admin::Request as Admin;
 use rdb_engine::effects::VolumeIndex;
-use rdb_engine::netlink::{attr, OnIoError as Policy, META_INDEX_FLEXIBLE, META_INDEX_INTERNAL};
+use rdb_engine::fencing::Fencing;
+use rdb_engine::netlink::{
+    attr, Fencing as FencingPolicy, OnIoError as Policy, META_INDEX_FLEXIBLE, META_INDEX_INTERNAL,
+};
 use rdb_engine::options::Section;
 use rdb_engine::volume::{DiskOptions, OnIoError};
 use rdb_engine::wire::DiskState;
@@ -297,9 +300,18 @@ fn disk_options(options: &OptionSet) -> DiskOptions {
     DiskOptions {
         size: u64::try_from(options.number(attr::SIZE)).unwrap_or(0),
         disk_flushes: options.is_on(attr::DISK_FLUSHES),
+        disk_drain: options.is_on(attr::DISK_DRAIN),
+        // The unit is a tenth of a second.
+        disk_timeout_ms: options.unsigned(attr::DISK_TIMEOUT).saturating_mul(100),
+        fencing: match FencingPolicy::try_from(options.unsigned(attr::FENCING)) {
+            Ok(FencingPolicy::ResourceOnly) => Fencing::ResourceOnly,
+            Ok(FencingPolicy::ResourceAndStonith) => Fencing::ResourceAndStonith,
+            _ => Fencing::DontCare,
+        },
         max_rate: options.unsigned(attr::C_MAX_RATE),
         on_io_error: match Policy::try_from(options.unsigned(attr::ON_IO_ERROR)) {
             Ok(Policy::PassOn) => OnIoError::PassOn,
+            Ok(Policy::CallLocalIoError) => OnIoError::CallLocalIoError,
             _ => OnIoError::Detach,
         },
     }

@@ -9,6 +9,7 @@ use rdb_engine::admin::{Refusal, Request, Start};
 use rdb_engine::bitmap::{BitmapPages, PageNote, pages_for};
 use rdb_engine::effects::{Act, DiskOp, Effects, Millis, Notice, Outcome, Payload};
 use rdb_engine::epoch::Epoch;
+use rdb_engine::handler::HandlerEnd;
 use rdb_engine::link::LinkFailure;
 use rdb_engine::memory::Memory;
 use rdb_engine::meta::{CreateOptions, Placement, Superblock, create};
@@ -395,6 +396,15 @@ impl Node {
                     .push(format!("{now} {} -> {} ({why})", show(&old), show(&new)));
             }
             Act::Notice(notice) => self.notice(now, notice),
+            Act::RunHandler { volume, handler } => {
+                feed!(self, rng, |engine, fx| engine.handler_done(
+                    now,
+                    volume,
+                    handler,
+                    HandlerEnd::Exited(0),
+                    fx
+                ));
+            }
             Act::SetCapacity { .. } | Act::Wake | Act::Rearm => (),
             Act::CompleteApp { .. } | Act::CompleteAppRead { .. } => unreachable!("taken in act()"),
         }

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handlers: programs of the administrator that the module runs when something happens (administration, section 10).
+//!
+//! The engine asks for one by `Act::RunHandler` and goes on; the shell runs it without a lock and gives the exit code back by
+//! [`Resource::handler_done`]. A handler may never end, or end long after what it was called for is over.
+
+use crate::effects::{Effects, Millis, VolumeIndex};
+use crate::memory::Memory;
+use crate::resource::Resource;
+
+/// A handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    /// Make sure that the peer does not go on alone.
+    FencePeer,
+    /// The peer is in sync again.
+    UnfencePeer,
+    /// This node is about to become the target of a resync.
+    BeforeResyncTarget,
+    /// This node was the target of a resync, which is complete.
+    AfterResyncTarget,
+    /// A split brain that no policy resolves.
+    SplitBrain,
+    /// A split brain, before any policy.
+    InitialSplitBrain,
+    /// The data of this Primary lost against the peer's.
+    PrimaryLostAfterSplitBrain,
+    /// This Primary has no usable data any more.
+    PrimaryDegraded,
+    /// The lower disk failed.
+    LocalIoError,
+}
+
+impl Handler {
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FencePeer => "fence-peer",
+            Self::UnfencePeer => "unfence-peer",
+            Self::BeforeResyncTarget => "before-resync-target",
+            Self::AfterResyncTarget => "after-resync-target",
+            Self::SplitBrain => "split-brain",
+            Self::InitialSplitBrain => "initial-split-brain",
+            Self::PrimaryLostAfterSplitBrain => "pri-lost-after-sb",
+            Self::PrimaryDegraded => "pri-on-incon-degr",
+            Self::LocalIoError => "local-io-error",
+        }
+    }
+
+    /// Whether it is about the whole resource, not about one volume.
+    pub const fn of_resource(self) -> bool {
+        matches!(self, Self::FencePeer | Self::UnfencePeer)
+    }
+}
+
+/// How a handler ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandlerEnd {
+    /// With this exit code.
+    Exited(u8),
+    /// By a signal, or it could not be started.
+    Broken,
+}
+
+impl<M: Memory> Resource<M> {
+    /// A handler has ended. `v` is what `Act::RunHandler` named.
+    pub fn handler_done(
+        &mut self,
+        now: Millis,
+        v: VolumeIndex,
+        handler: Handler,
+        end: HandlerEnd,
+        fx: &mut dyn Effects,
+    ) {
+        self.now = now;
+        match handler {
+            Handler::FencePeer => self.fence_done(end, fx),
+            Handler::LocalIoError => self.local_io_error_handled(v, fx),
+            _ => (),
+        }
+    }
+}
