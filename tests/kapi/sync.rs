@@ -25,6 +25,36 @@ pub(crate) const TESTS: &[crate::Test] = &[
     ("time", clocks),
 ];
 
+/// Something that one thread does and others wait for.
+#[pin_data]
+pub(crate) struct Milestone {
+    reached: AtomicU32,
+    #[pin]
+    waiters: WaitQueue,
+}
+
+impl Milestone {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                reached: AtomicU32::new(0),
+                waiters <- new_wait_queue!("kapi_milestone"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    pub(crate) fn reach(&self) {
+        self.reached.store(1, Ordering::SeqCst);
+        self.waiters.wake_all();
+    }
+
+    pub(crate) fn wait(&self) {
+        self.waiters
+            .wait(|| self.reached.load(Ordering::SeqCst) == 1);
+    }
+}
+
 fn lock() -> Result {
     let lock: Pin<KBox<IrqSpinLock<u32>>> =
         KBox::pin_init(new_irq_spinlock!(1, "kapi_test"), GFP_KERNEL)?;
@@ -119,7 +149,7 @@ fn wait() -> Result {
 
 fn thread() -> Result {
     // Returned by itself, stopped after that; with all options.
-    let ran = Arc::new(AtomicU32::new(0), GFP_KERNEL)?;
+    let ran = Milestone::new()?;
     let ran2 = ran.clone();
     let options = Options {
         noio: true,
@@ -128,15 +158,11 @@ fn thread() -> Result {
         fifo: false,
     };
     let t = KThread::spawn(c"kapi-short", options, move |_| {
-        ran2.fetch_add(1, Ordering::SeqCst);
+        ran2.reach();
     })?;
-    let deadline = time::now_ms() + 60_000;
-    while ran.load(Ordering::SeqCst) == 0 && time::now_ms() < deadline {
-        time::sleep_ms(1);
-    }
+    ran.wait();
     check!(!t.is_current());
     t.stop();
-    check!(ran.load(Ordering::SeqCst) == 1);
 
     // Stopped at once, many times: the closure is dropped, run or not.
     for _ in 0..100 {
