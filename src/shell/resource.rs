@@ -249,11 +249,42 @@ impl Resource {
     ///
     /// What the engine says; 129 if a signal arrived first.
     pub(crate) fn admin(&self, request: Request) -> Result<(), Failure> {
+        self.admin_with(|_| Ok(request))
+    }
+
+    /// As [`Resource::admin`], for the volume with this minor number: which one that is must not change between the
+    /// look and the request, or the request would reach a volume that took the place of the one that was meant. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// 127 there is no such volume; and those of [`Resource::admin`].
+    pub(crate) fn admin_of(
+        &self,
+        minor: u32,
+        request: impl FnOnce(VolumeIndex) -> Request,
+    ) -> Result<(), Failure> {
+        self.admin_with(|engine| {
+            let has = |v: &VolumeIndex| engine.volume(*v).is_some_and(|v| v.minor == minor);
+            let Some(volume) = engine.volumes().find(has) else {
+                return Err(Failure::new(
+                    127,
+                    format_args!("/dev/rdb{minor} is not configured"),
+                ));
+            };
+            Ok(request(volume))
+        })
+    }
+
+    fn admin_with(
+        &self,
+        request: impl FnOnce(&Engine) -> Result<Request, Failure>,
+    ) -> Result<(), Failure> {
         let _turn = self.admin_turn.lock();
         let start = self.with(Context::Thread, |engine, queues, now| {
             queues.admin_result = None;
-            engine.admin(now, request, queues)
-        });
+            let request = request(engine)?;
+            Ok::<_, Failure>(engine.admin(now, request, queues))
+        })?;
         if let Start::Done(result) = start {
             return Ok(result?);
         }

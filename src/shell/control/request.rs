@@ -130,12 +130,16 @@ pub(super) fn name<'a>(req: &'a Request<'_>) -> Result<&'a str, Failure> {
     Ok(name)
 }
 
+/// Minor number of the volume that the request is about.
+pub(super) fn minor(req: &Request<'_>) -> Result<u32, Failure> {
+    req.attrs()
+        .u32(attr::MINOR)
+        .ok_or_else(|| missing(attr::MINOR))
+}
+
 /// The volume that the request is about.
 pub(super) fn volume(req: &Request<'_>) -> Result<(Arc<Resource>, VolumeIndex), Failure> {
-    let minor = req
-        .attrs()
-        .u32(attr::MINOR)
-        .ok_or_else(|| missing(attr::MINOR))?;
+    let minor = minor(req)?;
     registry::by_minor(minor)
         .ok_or_else(|| refused!(MinorInvalid, "/dev/rdb{minor} is not configured"))
 }

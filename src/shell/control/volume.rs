@@ -142,7 +142,9 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
 
 /// Detaches the lower disk.
 pub(super) fn detach(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, index) = request::volume(req)?;
+    let (res, _) = request::volume(req)?;
+    let _shape = res.settings.shape()?;
+    let index = volume_of(req, &res)?;
     let state = res.inspect(|engine| {
         engine
             .volume(index)
@@ -163,7 +165,9 @@ pub(super) fn detach(req: &Request<'_>) -> Result<(), Failure> {
 
 /// Changes disk options.
 pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, index) = request::volume(req)?;
+    let (res, _) = request::volume(req)?;
+    let _shape = res.settings.shape()?;
+    let index = volume_of(req, &res)?;
     let number = res
         .inspect(|engine| engine.volume(index).map(|volume| volume.number))
         .unwrap_or(u16::MAX);
@@ -188,10 +192,15 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
     )
 }
 
+/// Hands a request about the volume to its resource.
+fn admin(req: &Request<'_>, make: impl FnOnce(VolumeIndex) -> Admin) -> Result<(), Failure> {
+    let (res, _) = request::volume(req)?;
+    res.admin_of(request::minor(req)?, make)
+}
+
 /// Makes the node Primary.
 pub(super) fn primary(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::Primary {
+    admin(req, |volume| Admin::Primary {
         volume,
         force: req.attrs().flag(attr::FORCE),
     })
@@ -199,56 +208,47 @@ pub(super) fn primary(req: &Request<'_>) -> Result<(), Failure> {
 
 /// Makes the node Secondary.
 pub(super) fn secondary(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::Secondary { volume })
+    admin(req, |volume| Admin::Secondary { volume })
 }
 
 /// Drops the own data.
 pub(super) fn invalidate(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::Invalidate { volume })
+    admin(req, |volume| Admin::Invalidate { volume })
 }
 
 /// Drops the peer's data.
 pub(super) fn invalidate_remote(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::InvalidateRemote { volume })
+    admin(req, |volume| Admin::InvalidateRemote { volume })
 }
 
 /// Pauses a resync.
 pub(super) fn pause_sync(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::PauseSync { volume })
+    admin(req, |volume| Admin::PauseSync { volume })
 }
 
 /// Lets a resync go on.
 pub(super) fn resume_sync(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::ResumeSync { volume })
+    admin(req, |volume| Admin::ResumeSync { volume })
 }
 
 /// Freezes I/O.
 pub(super) fn suspend_io(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::SuspendIo { volume })
+    admin(req, |volume| Admin::SuspendIo { volume })
 }
 
 /// Lets I/O go on.
 pub(super) fn resume_io(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::ResumeIo { volume })
+    admin(req, |volume| Admin::ResumeIo { volume })
 }
 
 /// Marks the own data as outdated.
 pub(super) fn outdate(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::Outdate { volume })
+    admin(req, |volume| Admin::Outdate { volume })
 }
 
 /// Begins a new data generation.
 pub(super) fn new_current_uuid(req: &Request<'_>) -> Result<(), Failure> {
-    let (res, volume) = request::volume(req)?;
-    res.admin(Admin::NewCurrentUuid {
+    admin(req, |volume| Admin::NewCurrentUuid {
         volume,
         clear_bitmap: req.attrs().flag(attr::CLEAR_BITMAP),
     })
