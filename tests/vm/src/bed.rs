@@ -16,6 +16,7 @@ use crate::{
     ground::Ground,
     link::Link,
     node::{Node, NodePlan},
+    unload,
 };
 
 /// Host names and addresses of the nodes, as in the how-to.
@@ -32,6 +33,7 @@ pub struct Builder {
     processors: u32,
     disks: [Vec<DiskSpec>; 2],
     shell: bool,
+    leaks: bool,
     module: bool,
     programs: Vec<String>,
 }
@@ -90,6 +92,15 @@ impl Builder {
     pub fn with_shell(self) -> Self {
         Self {
             shell: true,
+            ..self
+        }
+    }
+
+    /// Has kmemleak look for what the module forgot, at the end of the test. For the debug kernel.
+    #[must_use]
+    pub fn find_leaks(self) -> Self {
+        Self {
+            leaks: true,
             ..self
         }
     }
@@ -166,6 +177,7 @@ impl Builder {
                 processors: self.processors,
                 disks,
                 shell: self.shell,
+                leaks: self.leaks,
                 module: module.clone(),
                 programs: programs.clone(),
                 folder,
@@ -195,6 +207,7 @@ impl Testbed {
             processors: 1,
             disks: [vec![DiskSpec::mib(64)], vec![DiskSpec::mib(64)]],
             shell: false,
+            leaks: false,
             module: true,
             programs: ["rdbadm", "rdb-heartbeat", "rdb-iowriter"]
                 .map(str::to_owned)
@@ -239,18 +252,43 @@ impl Testbed {
         &self.logs
     }
 
-    /// Looks at the consoles and ends the machines.
+    /// Looks at the consoles and ends the machines. On the debug kernel the module is taken out first, and what it
+    /// allocated must be gone.
     ///
     /// # Errors
     ///
-    /// A console shows a kernel in trouble.
+    /// A console shows a kernel in trouble; the debug kernel cannot unload the module, or finds a leak.
     pub fn finish(mut self) -> Result<()> {
         self.finished = true;
+        let unloaded = match self.a.ground() {
+            Ground::Debug => self.unload(),
+            Ground::Uml | Ground::Qemu => Ok(()),
+        };
         let checks = self.nodes().map(Node::check_console);
         for node in self.nodes() {
             node.kill();
         }
-        checks.into_iter().collect()
+        // A report on the console says more than what it made of the rest.
+        checks.into_iter().collect::<Result<()>>()?;
+        unloaded
+    }
+
+    /// Takes the module out of the nodes that are up, of both at once.
+    fn unload(&self) -> Result<()> {
+        let check = |node: &Node| {
+            if node.is_up() {
+                unload::check(node)
+            } else {
+                Ok(())
+            }
+        };
+        thread::scope(|scope| {
+            let second = scope.spawn(|| check(&self.b));
+            check(&self.a)?;
+            second
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 }
 

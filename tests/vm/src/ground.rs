@@ -9,6 +9,7 @@ use std::{
     fs::File,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -90,6 +91,33 @@ impl Ground {
         match self {
             Self::Uml => format!("ubd{letter}"),
             Self::Qemu | Self::Debug => format!("vd{letter}"),
+        }
+    }
+
+    /// How long to wait here for what takes `limit` on the other grounds at most: KASAN, lockdep and slab debugging
+    /// make everything several times slower.
+    pub fn patience(self, limit: Duration) -> Duration {
+        match self {
+            Self::Uml | Self::Qemu => limit,
+            Self::Debug => limit * 4,
+        }
+    }
+
+    /// Time between two looks at a guest: programs take a good part of a second to start in the debug kernel, and what
+    /// is waited for needs the processor.
+    pub(crate) fn interval(self) -> Duration {
+        match self {
+            Self::Uml | Self::Qemu => Duration::from_millis(300),
+            Self::Debug => Duration::from_secs(2),
+        }
+    }
+
+    /// Memory of a machine that is to have `mib` for its programs: KASAN takes an eighth for its shadow, and keeps
+    /// what was freed for a while; slab debugging and the memory of lockdep and kmemleak come on top.
+    pub(crate) fn memory_mib(self, mib: u32) -> u32 {
+        match self {
+            Self::Uml | Self::Qemu => mib,
+            Self::Debug => mib + 512,
         }
     }
 
@@ -185,6 +213,8 @@ impl Kernel {
 
 /// All that a ground needs to know to start a machine.
 pub(crate) struct Plan<'a> {
+    pub ground: Ground,
+    pub leaks: bool,
     pub name: &'a str,
     pub index: usize,
     pub kernel: &'a Kernel,

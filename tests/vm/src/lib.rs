@@ -27,6 +27,7 @@ pub mod protocol;
 mod qmp;
 pub mod rdb;
 pub mod stamp;
+mod unload;
 mod volatile;
 
 pub use agent::{Background, Output};
@@ -37,8 +38,8 @@ pub use link::{Link, Way};
 pub use node::{BOOT_LIMIT, COMMAND_LIMIT, Node};
 pub use qmp::Qmp;
 
-/// Makes a test of each named function `fn(Ground) -> anyhow::Result<()>` on UML (`uml::NAME`) and on QEMU with
-/// the stock kernel (`qemu::NAME`).
+/// Makes a test of each named function `fn(Ground) -> anyhow::Result<()>` on UML (`uml::NAME`), on QEMU with
+/// the stock kernel (`qemu::NAME`) and on QEMU with the debug kernel (`debug::NAME`).
 #[macro_export]
 macro_rules! vm_tests {
     ($($name:ident),+ $(,)?) => {
@@ -47,6 +48,9 @@ macro_rules! vm_tests {
         }
         mod qemu {
             $(#[test] fn $name() -> anyhow::Result<()> { super::$name(rdb_testbed::Ground::Qemu) })+
+        }
+        mod debug {
+            $(#[test] fn $name() -> anyhow::Result<()> { super::$name(rdb_testbed::Ground::Debug) })+
         }
     };
 }

@@ -41,6 +41,7 @@ pub(crate) struct NodePlan {
     pub processors: u32,
     pub disks: Vec<Disk>,
     pub shell: bool,
+    pub leaks: bool,
     pub module: Option<PathBuf>,
     pub programs: Vec<PathBuf>,
     /// Scratch folder of this node, on the host.
@@ -128,6 +129,11 @@ impl Node {
         &self.kernel
     }
 
+    /// Whether kmemleak looks after it.
+    pub(crate) fn finds_leaks(&self) -> bool {
+        self.plan.leaks
+    }
+
     /// Its lower disks; number 0 is `/dev/sdb` in the guest, number 1 `/dev/sdc`, and so on.
     pub fn disks(&self) -> &[Disk] {
         &self.plan.disks
@@ -153,11 +159,13 @@ impl Node {
         let (shell, shell_end) = shell.map_or((None, None), |(a, b)| (Some(a), Some(b.into())));
         let log = self.plan.logs.join(format!("{}-machine.log", self.name()));
         let launch = self.plan.ground.launch(Plan {
+            ground: self.plan.ground,
+            leaks: self.plan.leaks,
             name: self.name(),
             index: self.plan.index,
             kernel: &self.kernel,
             folder: &self.plan.folder,
-            memory_mib: self.plan.memory_mib,
+            memory_mib: self.plan.ground.memory_mib(self.plan.memory_mib),
             processors: self.plan.processors,
             disks: &self.plan.disks,
             console: self.console_path(),
@@ -169,13 +177,14 @@ impl Node {
         })?;
         let started = Instant::now();
         let group = launch.start()?;
-        let agent = Agent::connect(agent, BOOT_LIMIT).with_context(|| {
-            format!(
-                "{} did not boot; console: {}",
-                self.name(),
-                self.console_path().display()
-            )
-        })?;
+        let agent =
+            Agent::connect(agent, self.ground().patience(BOOT_LIMIT)).with_context(|| {
+                format!(
+                    "{} did not boot; console: {}",
+                    self.name(),
+                    self.console_path().display()
+                )
+            })?;
         self.note(&format!(
             "booted {} in {:.1} s",
             agent.kernel(),
@@ -237,7 +246,7 @@ impl Node {
         self.spawn("sync; echo 1 >/proc/sys/kernel/sysrq; echo u >/proc/sysrq-trigger; busybox poweroff -f")?
             .wait(COMMAND_LIMIT)
             .ok();
-        let deadline = Instant::now() + BOOT_LIMIT;
+        let deadline = Instant::now() + self.ground().patience(BOOT_LIMIT);
         while self.is_up() {
             if Instant::now() > deadline {
                 bail!("{} does not power off", self.name());
@@ -320,7 +329,7 @@ impl Node {
     /// None does within `limit`.
     pub fn wait_console(&self, pattern: &str, limit: Duration) -> Result<String> {
         let wanted = Regex::new(pattern)?;
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + self.ground().patience(limit);
         loop {
             if let Some(line) = self.console()?.lines().find(|line| wanted.is_match(line)) {
                 return Ok(line.to_owned());

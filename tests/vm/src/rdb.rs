@@ -119,7 +119,7 @@ pub fn wait_volume(
     limit: Duration,
     wanted: impl Fn(&Volume) -> bool,
 ) -> Result<Volume> {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + node.ground().patience(limit);
     loop {
         let now = volume(node, minor)?;
         if wanted(&now) {
@@ -131,7 +131,7 @@ pub fn wait_volume(
                 node.name()
             );
         }
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(node.ground().interval());
     }
 }
 

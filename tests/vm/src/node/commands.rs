@@ -31,7 +31,7 @@ impl Node {
     pub fn sh_within(&self, command: &str, limit: Duration) -> Result<Output> {
         let output = self
             .spawn(command)?
-            .wait(limit)
+            .wait(self.ground().patience(limit))
             .with_context(|| format!("{}: {command}", self.name()))?;
         self.note(&format!(
             "  code {}: {}",
@@ -91,7 +91,7 @@ impl Node {
         agent.spawn(&["/bin/bash", "-c", command])
     }
 
-    /// Runs the command every half second until its standard output is accepted.
+    /// Runs the command again and again until its standard output is accepted.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Node {
         accept: impl Fn(&Output) -> bool,
         limit: Duration,
     ) -> Result<Output> {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + self.ground().patience(limit);
         loop {
             let output = self.sh(command)?;
             if accept(&output) {
@@ -115,7 +115,7 @@ impl Node {
                     output.all()
                 );
             }
-            thread::sleep(Duration::from_millis(500));
+            thread::sleep(self.ground().interval());
         }
     }
 
