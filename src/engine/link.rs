@@ -244,10 +244,11 @@ impl<M: Memory> Resource<M> {
         volume.counters.sent = 0;
         volume.counters.received = 0;
         let state = volume.state;
+        let sync_param = sync_param(volume);
         self.send(
             Some(v),
             Socket::Data,
-            &Packet::SyncParam(SyncParam::DEFAULT),
+            &Packet::SyncParam(sync_param),
             Payload::None,
             fx,
         );
@@ -530,6 +531,22 @@ impl<M: Memory> Resource<M> {
             .iter()
             .flatten()
             .any(|volume| volume.primary() && volume.state.disk >= DiskState::Inconsistent)
+    }
+}
+
+/// What a node says of the pace that it wants (section 3.7).
+fn sync_param<M: Memory>(volume: &Volume<M>) -> SyncParam {
+    let Some(disk) = &volume.disk else {
+        return SyncParam::DEFAULT;
+    };
+    let rate = disk.options.rate;
+    SyncParam {
+        resync_rate: rate.resync_rate,
+        plan_ahead: rate.plan_ahead,
+        delay_target: rate.delay_target,
+        fill_target: rate.fill_target,
+        max_rate: rate.max_rate,
+        ..SyncParam::DEFAULT
     }
 }
 

@@ -228,6 +228,18 @@ impl<M: Memory> Resource<M> {
         self.peer.remove(slot).map(|_| ())
     }
 
+    /// Bytes of resync requests of this node: unanswered, and being written.
+    pub(crate) fn resync_under_way(&self, v: VolumeIndex) -> (u64, u64) {
+        let bytes = |kind: Kind| {
+            self.peer
+                .iter()
+                .filter(|(_, r)| r.volume == v && r.kind == kind)
+                .map(|(_, r)| u64::from(r.range.bytes))
+                .sum()
+        };
+        (bytes(Kind::Requested), bytes(Kind::ResyncWrite))
+    }
+
     /// Whether resync requests of this node are unanswered or being written.
     pub(crate) fn resync_in_flight(&self, v: VolumeIndex) -> bool {
         self.peer
@@ -304,6 +316,7 @@ impl<M: Memory> Resource<M> {
         };
         let (v, op, range, flags) = (request.volume, request.op, request.range, request.flags);
         let now = self.now;
+        let resync = matches!(request.kind, Kind::ResyncRead | Kind::ResyncWrite);
         if let Some(request) = self.peer.get_mut(slot) {
             request.running = true;
             request.since = now;
@@ -314,6 +327,9 @@ impl<M: Memory> Resource<M> {
             match op {
                 DiskOp::Read => volume.counters.read += range.sectors(),
                 _ => volume.counters.written += range.sectors(),
+            }
+            if resync {
+                volume.resync.own_io += range.sectors();
             }
         }
         let (fua, preflush) = (

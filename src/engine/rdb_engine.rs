@@ -37,6 +37,7 @@ pub mod memory;
 pub mod peer_request;
 pub mod request;
 pub mod resource;
+pub mod resync_rate;
 pub mod slots;
 pub mod split_brain;
 pub mod volume;

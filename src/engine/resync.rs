@@ -10,6 +10,7 @@ use crate::effects::{Act, Effects, Millis, Notice, Payload, PeerSlot, VolumeInde
 use crate::link::LinkFailure;
 use crate::memory::Memory;
 use crate::resource::Resource;
+use crate::resync_rate::{Observed, Pace, RateOptions};
 use crate::state::{is_source, is_target};
 use crate::volume::{Resync, Volume};
 use crate::wire::{
@@ -17,8 +18,11 @@ use crate::wire::{
     BITMAP_BLOCK_SECTORS,
 };
 
-/// Most bytes of one request.
+/// Most blocks of one request.
 const REQUEST_BLOCKS: u64 = 64;
+
+/// Bytes of a block.
+const BLOCK_BYTES: u64 = 4096;
 
 /// Bytes that may be asked for and not yet written.
 const WINDOW: u64 = 4 << 20;
@@ -49,10 +53,12 @@ impl<M: Memory> Resource<M> {
             last_mark_time: now,
             refilled: now,
             noted: now,
+            pace: Pace::new(&rate_options(volume)),
             ..Resync::default()
         };
         let source = is_source(volume.state.conn);
-        refill(volume, now);
+        volume.resync.others_io = volume.others_io();
+        grant(volume, STEP_MS);
         fx.act(Act::Notice(Notice::SyncStarted {
             volume: v,
             bits: left,
@@ -91,7 +97,7 @@ impl<M: Memory> Resource<M> {
             }
             if let Some(volume) = self.vol_mut(v) {
                 volume.resync.in_flight += u64::from(range.bytes);
-                volume.resync.budget = volume.resync.budget.saturating_sub(u64::from(range.bytes));
+                volume.resync.budget -= i64::from(range.bytes);
                 volume.resync.cursor = range.end().div_ceil(BITMAP_BLOCK_SECTORS);
                 volume.counters.peer_pending += 1;
             }
@@ -123,10 +129,13 @@ impl<M: Memory> Resource<M> {
             None => return None,
         };
         // A request lies on a multiple of its size, so it stays within an extent (section 5.4).
+        // A slow resync asks for little at a time, lest its requests come in bursts.
+        let step = volume.resync.pace.allowance(STEP_MS) / BLOCK_BYTES;
+        let most = REQUEST_BLOCKS.min(1 << step.checked_ilog2().unwrap_or(0));
         let aligned = if first == 0 {
-            REQUEST_BLOCKS
+            most
         } else {
-            REQUEST_BLOCKS.min(1 << first.trailing_zeros().min(32))
+            most.min(1 << first.trailing_zeros().min(32))
         };
         let end = disk
             .bitmap
@@ -176,6 +185,7 @@ impl<M: Memory> Resource<M> {
             return;
         };
         volume.counters.received += range.sectors();
+        volume.resync.arrived += u64::from(range.bytes);
         volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
         if volume.has_disk() {
             volume.counters.unacked += 1;
@@ -363,9 +373,29 @@ impl<M: Memory> Resource<M> {
             resync.mark_left = left;
             resync.mark_time = now;
         }
-        if now.saturating_sub(resync.refilled) >= STEP_MS {
-            refill(volume, now);
-            self.resync_fill(v, fx);
+        let elapsed_ms = now.saturating_sub(resync.refilled);
+        if elapsed_ms >= STEP_MS {
+            resync.refilled = now;
+            let arrived = core::mem::take(&mut resync.arrived);
+            let others_io = volume.others_io();
+            let application = others_io.saturating_sub(volume.resync.others_io);
+            volume.resync.others_io = others_io;
+            if volume.state.conn == C::SyncTarget {
+                let (asked, writing) = self.resync_under_way(v);
+                let seen = Observed {
+                    elapsed_ms,
+                    arrived,
+                    asked,
+                    writing,
+                    application: application.saturating_mul(512),
+                };
+                if let Some(volume) = self.vol_mut(v) {
+                    let options = rate_options(volume);
+                    volume.resync.pace.step(&options, &seen);
+                    grant(volume, elapsed_ms.min(10 * STEP_MS));
+                }
+                self.resync_fill(v, fx);
+            }
         }
         self.note_progress(v, fx);
         fx.act(Act::Rearm);
@@ -383,16 +413,15 @@ impl<M: Memory> Resource<M> {
     }
 }
 
-fn refill<M: Memory>(volume: &mut Volume<M>, now: Millis) {
-    let rate = volume
+fn rate_options<M: Memory>(volume: &Volume<M>) -> RateOptions {
+    volume
         .disk
         .as_ref()
-        .map_or(102_400, |disk| disk.options.max_rate);
-    let step = now
-        .saturating_sub(volume.resync.refilled)
-        .clamp(STEP_MS, 10 * STEP_MS);
-    let allowance = u64::from(rate).saturating_mul(1024).saturating_mul(step) / 1000;
-    // What was not used in this step is not saved up; what a slow rate does not cover is.
-    volume.resync.budget = allowance.max(4096);
-    volume.resync.refilled = now;
+        .map_or(RateOptions::default(), |disk| disk.options.rate)
+}
+
+/// Allows what the pace gives in so many milliseconds. What was not used before is not saved up; what was too much counts.
+fn grant<M: Memory>(volume: &mut Volume<M>, ms: Millis) {
+    let allowance = i64::try_from(volume.resync.pace.allowance(ms)).unwrap_or(i64::MAX);
+    volume.resync.budget = volume.resync.budget.min(0).saturating_add(allowance);
 }

@@ -10,6 +10,8 @@ use crate::generation::{Generation, PeerGeneration};
 use crate::io_error::Trouble;
 use crate::memory::Memory;
 use crate::meta::{MetaFlags, Superblock};
+use crate::resync_rate::{Limit, Pace, RateOptions};
+use crate::state::{is_source, is_syncing};
 use crate::wire::{
     BitmapReceiver, BitmapSender, DiskState, QueueLimits, Range, ReturnCode, Role, State,
     StateChange,
@@ -28,8 +30,8 @@ pub struct DiskOptions {
     pub disk_timeout_ms: u32,
     /// What to do when the peer is lost.
     pub fencing: Fencing,
-    /// Ask for no more than this many KiB/s when catching up.
-    pub max_rate: u32,
+    /// How fast to catch up.
+    pub rate: RateOptions,
     /// What to do when the lower disk reports an error.
     pub on_io_error: OnIoError,
 }
@@ -42,7 +44,7 @@ impl Default for DiskOptions {
             disk_drain: true,
             disk_timeout_ms: 0,
             fencing: Fencing::DontCare,
-            max_rate: 102_400,
+            rate: RateOptions::default(),
             on_io_error: OnIoError::Detach,
         }
     }
@@ -182,8 +184,16 @@ pub struct Resync {
     pub last_mark_time: Millis,
     /// Next block to look at (target only).
     pub(crate) cursor: u64,
-    /// Bytes that may still be asked for in this step (target only).
-    pub(crate) budget: u64,
+    /// Bytes that may still be asked for in this step; negative if more was (target only).
+    pub(crate) budget: i64,
+    /// How fast it goes (target only).
+    pub(crate) pace: Pace,
+    /// Bytes that came since the last step (target only).
+    pub(crate) arrived: u64,
+    /// Sectors that it read and wrote on the own disk.
+    pub(crate) own_io: u64,
+    /// Sectors of everybody else at the last step.
+    pub(crate) others_io: u64,
     /// Time of the last refill of `budget`.
     pub(crate) refilled: Millis,
     /// When the progress was last noted on the disk.
@@ -320,6 +330,30 @@ impl<M: Memory> Volume<M> {
     /// Device open counts: readers, writers.
     pub fn open_count(&self) -> (u32, u32) {
         (self.readers, self.writers)
+    }
+
+    /// What the resync is limited by; `None` if there is none.
+    pub fn resync_limit(&self) -> Option<Limit> {
+        let state = &self.state;
+        is_syncing(state.conn).then(|| match () {
+            () if state.user_isp => Limit::PausedHere,
+            () if state.aftr_isp => Limit::PausedForOther,
+            () if state.peer_isp => Limit::PausedByPeer,
+            () if is_source(state.conn) => Limit::Target,
+            () => self.resync.pace.limit(),
+        })
+    }
+
+    /// Pace of the resync in KiB/s; `None` if it is not this node that decides, or it is paused.
+    pub fn resync_wanted(&self) -> Option<u64> {
+        let decides = self.state.conn == crate::wire::ConnState::SyncTarget;
+        decides.then(|| self.resync.pace.kib_per_second())
+    }
+
+    /// Sectors that the application has read and written on the own disk.
+    pub(crate) fn others_io(&self) -> u64 {
+        let all = self.counters.read.saturating_add(self.counters.written);
+        all.saturating_sub(self.resync.own_io)
     }
 
     /// Sectors that the lower disk offers for data; 0 without one.

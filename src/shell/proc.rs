@@ -56,7 +56,6 @@ impl ProcShow for Summary {
 struct Extra {
     protocol: char,
     ordering: char,
-    want: i64,
 }
 
 impl Extra {
@@ -73,7 +72,6 @@ impl Extra {
                     Some(options) if options.is_on(attr::DISK_DRAIN) => 'd',
                     _ => 'n',
                 },
-                want: disk.map_or(0, |options| options.number(attr::C_MAX_RATE)),
             }
         })
     }
@@ -130,12 +128,12 @@ fn show(
     )?;
     match (s.conn, &volume.progress) {
         (ConnState::SyncSource, Some(progress)) => bar(out, progress, None),
-        (ConnState::SyncTarget, Some(progress)) => bar(out, progress, Some(extra.want)),
+        (ConnState::SyncTarget, Some(progress)) => bar(out, progress, progress.want),
         _ => Ok(()),
     }
 }
 
-fn bar(out: &mut SeqWriter<'_>, progress: &Progress, want: Option<i64>) -> fmt::Result {
+fn bar(out: &mut SeqWriter<'_>, progress: &Progress, want: Option<u64>) -> fmt::Result {
     let done = progress.done();
     let x = (done / 50).min(BAR);
     out.write_str("\t[")?;
@@ -170,7 +168,7 @@ fn bar(out: &mut SeqWriter<'_>, progress: &Progress, want: Option<i64>) -> fmt::
         write!(
             out,
             " want: {}",
-            Thousands(u64::try_from(want).unwrap_or(0))
+            Thousands(want)
         )?;
     }
     writeln!(

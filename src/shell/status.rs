@@ -4,7 +4,8 @@
 
 use rdb_engine::effects::{Millis, VolumeIndex};
 use rdb_engine::generation::Generation;
-use rdb_engine::netlink::{pause_flags, suspend_flags};
+use rdb_engine::netlink::{pause_flags, suspend_flags, SyncLimit};
+use rdb_engine::resync_rate::Limit;
 use rdb_engine::volume::Counters;
 use rdb_engine::wire::{ConnState, Role, State};
 
@@ -63,6 +64,11 @@ impl VolumeStatus {
                     latest: resync.mark_time,
                 },
             )
+        });
+        let progress = progress.map(|progress| Progress {
+            want: volume.resync_wanted(),
+            limit: volume.resync_limit(),
+            ..progress
         });
         Some(Self {
             number: volume.number,
@@ -188,6 +194,10 @@ pub(crate) struct Progress {
     pub(crate) eta: Option<u64>,
     /// No progress for minutes.
     pub(crate) stalled: bool,
+    /// Speed that is aimed at, KiB/s; `None` if it is not decided here.
+    pub(crate) want: Option<u64>,
+    /// What the speed is given by.
+    pub(crate) limit: Option<Limit>,
 }
 
 impl Progress {
@@ -211,6 +221,8 @@ impl Progress {
             average: speed(total.saturating_sub(left), since),
             eta,
             stalled,
+            want: None,
+            limit: None,
         }
     }
 
@@ -228,4 +240,20 @@ fn speed(blocks: u64, ms: u64) -> u64 {
         .saturating_mul(1000)
         .checked_div(ms)
         .unwrap_or(0)
+}
+
+/// Number of a limit in messages.
+pub(crate) fn sync_limit(limit: Limit) -> SyncLimit {
+    match limit {
+        Limit::Starting => SyncLimit::Starting,
+        Limit::MaxRate => SyncLimit::CMaxRate,
+        Limit::ResyncRate => SyncLimit::ResyncRate,
+        Limit::Application => SyncLimit::Application,
+        Limit::Peer => SyncLimit::Peer,
+        Limit::Disk => SyncLimit::Disk,
+        Limit::Target => SyncLimit::SyncTarget,
+        Limit::PausedHere => SyncLimit::PausedHere,
+        Limit::PausedByPeer => SyncLimit::PausedByPeer,
+        Limit::PausedForOther => SyncLimit::ResyncAfter,
+    }
 }

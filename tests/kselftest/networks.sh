@@ -10,7 +10,7 @@ volumes() {
 		echo "resource $1 {"
 		echo "  volume 0 { device /dev/rdb$2 minor $2; disk $3; meta-disk internal; }"
 		echo "  volume 7 { device /dev/rdb$4 minor $4; disk $5; meta-disk internal; }"
-		echo "  disk { c-max-rate 1024M; }"
+		echo "  disk { c-max-rate 1024M; c-min-rate 0; }"
 		echo "  on $(uname -n) { address 127.0.0.1:$6; }"
 		echo "  on the-other-node { address 127.0.0.1:$7; }"
 		echo "}"

@@ -167,6 +167,22 @@ enumeration! {
 }
 
 enumeration! {
+    /// What the pace of a resync is given by.
+    SyncLimit {
+        Starting = 0, "starting", "nothing yet, it speeds up";
+        CMaxRate = 1, "c-max-rate", "c-max-rate";
+        ResyncRate = 2, "resync-rate", "resync-rate, with c-plan-ahead 0";
+        Application = 3, "application", "gives way to the application, down to c-min-rate";
+        Peer = 4, "peer", "the peer's disk, or the network";
+        Disk = 5, "disk", "the own disk";
+        SyncTarget = 6, "sync-target", "this node is the source, the target decides";
+        PausedHere = 7, "paused-here", "paused-here";
+        PausedByPeer = 8, "paused-by-peer", "paused-by-peer";
+        ResyncAfter = 9, "resync-after", "waits for another resync";
+    }
+}
+
+enumeration! {
     /// What an event tells. "exists" is used by programs that begin their stream with a
     /// dump, never by the module.
     EventKind {
@@ -663,6 +679,8 @@ pub mod attr {
     pub const SYNC_ETA: u16 = 186;
     /// verify: next sector to be compared.
     pub const VERIFY_POSITION: u16 = 187;
+    /// What the pace of the resync is given by.
+    pub const SYNC_LIMIT: u16 = 188;
     /// Name of the handler.
     pub const HELPER: u16 = 190;
     /// Exit code of the handler.

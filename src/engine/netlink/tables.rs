@@ -177,6 +177,7 @@ pub const ATTRS: &[Attribute] = &[
     Attribute::new(attr::SYNC_WANT, "sync-want", u64(0, u64::MAX)),
     Attribute::new(attr::SYNC_ETA, "sync-eta", u32(0, u32::MAX)),
     Attribute::new(attr::VERIFY_POSITION, "verify-position", u64(0, u64::MAX)),
+    Attribute::new(attr::SYNC_LIMIT, "sync-limit", u32(0, 9)),
     Attribute::new(attr::HELPER, "helper", text(63)),
     Attribute::new(
         attr::HELPER_STATUS,
@@ -610,6 +611,7 @@ pub const OPS: &[Operation] = &[
             attr::SYNC_AVERAGE,
             attr::SYNC_WANT,
             attr::SYNC_ETA,
+            attr::SYNC_LIMIT,
             attr::VERIFY_POSITION,
         ],
     },
@@ -714,6 +716,7 @@ pub const OPS: &[Operation] = &[
             attr::SYNC_AVERAGE,
             attr::SYNC_WANT,
             attr::SYNC_ETA,
+            attr::SYNC_LIMIT,
             attr::VERIFY_POSITION,
             attr::OUT_OF_SYNC,
         ],

@@ -198,8 +198,14 @@ pub(crate) fn put_progress(msg: &mut Message<'_>, progress: &Progress) -> Result
     put(msg, attr::SYNC_FAILED, progress.failed)?;
     put(msg, attr::SYNC_RATE, progress.rate)?;
     put(msg, attr::SYNC_AVERAGE, progress.average)?;
-    match progress.eta {
-        Some(seconds) => put(msg, attr::SYNC_ETA, seconds),
+    if let Some(want) = progress.want {
+        put(msg, attr::SYNC_WANT, want)?;
+    }
+    if let Some(seconds) = progress.eta {
+        put(msg, attr::SYNC_ETA, seconds)?;
+    }
+    match progress.limit {
+        Some(limit) => put(msg, attr::SYNC_LIMIT, status::sync_limit(limit) as u64),
         None => Ok(()),
     }
 }

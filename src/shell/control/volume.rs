@@ -12,6 +12,7 @@ use rdb_engine::netlink::{
     attr, Fencing as FencingPolicy, OnIoError as Policy, META_INDEX_FLEXIBLE, META_INDEX_INTERNAL,
 };
 use rdb_engine::options::Section;
+use rdb_engine::resync_rate::RateOptions;
 use rdb_engine::volume::{DiskOptions, OnIoError};
 use rdb_engine::wire::DiskState;
 use rdb_kapi::genl::Request;
@@ -308,7 +309,14 @@ fn disk_options(options: &OptionSet) -> DiskOptions {
             Ok(FencingPolicy::ResourceAndStonith) => Fencing::ResourceAndStonith,
             _ => Fencing::DontCare,
         },
-        max_rate: options.unsigned(attr::C_MAX_RATE),
+        rate: RateOptions {
+            resync_rate: options.unsigned(attr::RESYNC_RATE),
+            plan_ahead: options.unsigned(attr::C_PLAN_AHEAD),
+            fill_target: options.unsigned(attr::C_FILL_TARGET),
+            delay_target: options.unsigned(attr::C_DELAY_TARGET),
+            max_rate: options.unsigned(attr::C_MAX_RATE),
+            min_rate: options.unsigned(attr::C_MIN_RATE),
+        },
         on_io_error: match Policy::try_from(options.unsigned(attr::ON_IO_ERROR)) {
             Ok(Policy::PassOn) => OnIoError::PassOn,
             Ok(Policy::CallLocalIoError) => OnIoError::CallLocalIoError,

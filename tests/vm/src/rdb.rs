@@ -21,7 +21,7 @@ pub fn configuration_with(volumes: usize, more: &str) -> String {
     let mut text = String::from(
         "global { usage-count no; }\n\
          common {\n  net { protocol C; ping-int 2; ping-timeout 30; connect-int 1; timeout 60; socket-check-timeout 3; }\n  \
-         disk { resync-rate 200M; c-max-rate 200M; c-plan-ahead 0; }\n}\n",
+         disk { resync-rate 200M; c-max-rate 200M; c-plan-ahead 0; c-min-rate 0; }\n}\n",
     );
     text.push_str("resource r0 {\n");
     text.push_str(more);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use rdb_engine::netlink::{ConnState, DiskState, Role, WriteOrdering, attr};
+use rdb_engine::netlink::{ConnState, DiskState, Role, SyncLimit, WriteOrdering, attr};
 use rdb_engine::options::{Form, OPTIONS};
 
 use crate::{Error, Message, Result};
@@ -147,6 +147,8 @@ pub struct SyncInfo {
     pub want: Option<u64>,
     /// Seconds to the end; `None` when it cannot be told.
     pub eta: Option<u32>,
+    /// What the speed is given by.
+    pub limit: Option<SyncLimit>,
 }
 
 impl SyncInfo {
@@ -160,6 +162,7 @@ impl SyncInfo {
             average: message.get_u64(attr::SYNC_AVERAGE).unwrap_or_default(),
             want: message.get_u64(attr::SYNC_WANT),
             eta: message.get_u32(attr::SYNC_ETA),
+            limit: message.get_enum(attr::SYNC_LIMIT),
         })
     }
 

@@ -24,8 +24,8 @@ pub use events::{Event, Events, Object};
 pub use info::{ModuleInfo, OptionValue, ResourceInfo, SyncInfo, VolumeInfo};
 pub use message::Message;
 pub use rdb_engine::netlink::{
-    ConnState, DiskState, EventKind, Role, attr, blocked_flags, cmd, md_flags, pause_flags,
-    suspend_flags,
+    ConnState, DiskState, EventKind, Role, SyncLimit, attr, blocked_flags, cmd, md_flags,
+    pause_flags, suspend_flags,
 };
 
 /// The module, as programs see it.

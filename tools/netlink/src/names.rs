@@ -2,7 +2,7 @@
 
 //! Names of states as users read them (admin-tool.md, section 6).
 
-use rdb_engine::netlink::{ConnState, DiskState, Role, WriteOrdering};
+use rdb_engine::netlink::{ConnState, DiskState, Role, SyncLimit, WriteOrdering};
 
 /// Name of a role.
 pub const fn role(role: Role) -> &'static str {
@@ -79,4 +79,9 @@ pub fn replication(state: ConnState) -> &'static str {
 /// Name of a way to keep write order.
 pub const fn write_ordering(ordering: WriteOrdering) -> &'static str {
     ordering.name()
+}
+
+/// What the speed of a resync is given by, as one word.
+pub const fn sync_limit(limit: SyncLimit) -> &'static str {
+    limit.name()
 }

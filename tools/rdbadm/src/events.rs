@@ -210,7 +210,11 @@ impl Peers<'_> {
                         .with_some("done", sync.as_ref().map(done))
                         .with_some("out-of-sync", from.get_u64(attr::OUT_OF_SYNC))
                         .with_some("rate", sync.map(|sync| sync.rate))
-                        .with_some("eta", sync.and_then(|sync| sync.eta)),
+                        .with_some("eta", sync.and_then(|sync| sync.eta))
+                        .with_some(
+                            "limited-by",
+                            sync.and_then(|sync| sync.limit).map(names::sync_limit),
+                        ),
                 ]
             }
             Object::Helper => {

@@ -244,6 +244,24 @@ pub fn is_syncing(state: ConnState) -> bool {
     (ConnState::SyncSource..=ConnState::PausedSyncT).contains(&state)
 }
 
+/// A speed in KiB/s, for people.
+pub fn rate(kib: u64) -> String {
+    match kib {
+        0..10_240 => format!("{kib}KiB/s"),
+        _ => format!("{}MiB/s", kib / 1024),
+    }
+}
+
+/// Seconds as hours, minutes and seconds.
+pub fn clock(seconds: u32) -> String {
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
 /// One resource, with an empty line behind it.
 pub fn text(shown: &Shown<'_>, look: &Look) -> String {
     let mut out = String::new();
@@ -369,6 +387,13 @@ fn peer_device_text(volume: &VolumeInfo, single: bool, look: &Look) -> String {
             format_args!("{}.{:02}", sync.done() / 100, sync.done() % 100),
             Mood::Busy,
         );
+        line.add("rate", rate(sync.rate), Mood::Plain);
+        if let Some(seconds) = sync.eta {
+            line.add("left", clock(seconds), Mood::Plain);
+        }
+        if let Some(limit) = sync.limit {
+            line.add("limited-by", names::sync_limit(limit), Mood::Plain);
+        }
     }
     if volume.sync_paused != 0 || look.verbose {
         let mood = if volume.sync_paused == 0 {

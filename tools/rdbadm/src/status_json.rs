@@ -108,6 +108,10 @@ fn peer_device_json(volume: &VolumeInfo) -> Value {
         fields.insert("want".into(), json!(sync.want.unwrap_or_default()));
         fields.insert("estimated-seconds-to-finish".into(), json!(sync.eta));
         fields.insert("db-dt [KiB/s]".into(), json!(sync.rate));
+        fields.insert(
+            "limited-by".into(),
+            json!(sync.limit.map(names::sync_limit)),
+        );
     }
     object
 }

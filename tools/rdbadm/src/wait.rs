@@ -321,15 +321,14 @@ fn draw(bars: &MultiProgress, one: &mut Watched, goal: Goal) {
     bar.set_length(total);
     bar.set_position(total.saturating_sub(sync.left.saturating_mul(BLOCK)));
     let rest = match sync.eta {
-        Some(seconds) => format!(
-            ", {}:{:02}:{:02} to go",
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        ),
+        Some(seconds) => format!(", {} to go", crate::status::clock(seconds)),
         None => String::new(),
     };
-    bar.set_message(format!("{} KiB/s{rest}", sync.rate));
+    let limit = match sync.limit {
+        Some(limit) => format!(", limited by {}", rdb_netlink::names::sync_limit(limit)),
+        None => String::new(),
+    };
+    bar.set_message(format!("{} KiB/s{rest}{limit}", sync.rate));
 }
 
 /// Waits for the peers of all resources at boot. Somebody at the terminal can end it; the exit code is always 0.

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Bench, resource, volume};
-use rdb_netlink::{ConnState, DiskState, Message, Role, SyncInfo, attr, cmd};
+use rdb_netlink::{ConnState, DiskState, Message, Role, SyncInfo, SyncLimit, attr, cmd};
 
 fn bench() -> Bench {
     let bench = Bench::usual();
@@ -28,6 +28,7 @@ fn syncing() -> Bench {
             rate: 500,
             average: 400,
             eta: Some(6),
+            limit: Some(SyncLimit::SyncTarget),
             ..SyncInfo::default()
         });
     }
@@ -59,7 +60,7 @@ fn status_of_a_resync() {
     r0 role:Primary
       disk:UpToDate
       south role:Secondary
-        replication:SyncSource peer-disk:Inconsistent done:25.00
+        replication:SyncSource peer-disk:Inconsistent done:25.00 rate:500KiB/s left:0:00:06 limited-by:sync-target
     ");
 }
 
@@ -143,6 +144,7 @@ fn status_as_json() {
     assert_eq!(peer["replication-state"], "SyncSource");
     assert_eq!(peer["percent-in-sync"], 25.0);
     assert_eq!(peer["percent-resync-done"], 25.0);
+    assert_eq!(peer["limited-by"], "sync-target");
     assert_eq!(peer["estimated-seconds-to-finish"], 6);
     assert_eq!(peer["rs-total"], 8000);
 }

@@ -111,7 +111,7 @@ impl Stack {
             "global { usage-count no; }\n\
              common {\n  \
              net { protocol C; timeout 600; ping-int 120; ping-timeout 300; connect-int 3; max-buffers 8000; }\n  \
-             disk { resync-rate 1000M; c-plan-ahead 0; }\n}\n",
+             disk { resync-rate 1000M; c-plan-ahead 0; c-min-rate 0; }\n}\n",
         );
         for (minor, resource) in (0_u8..).zip(["alone", "paired"]) {
             let disk = char::from(first_disk as u8 + minor);
