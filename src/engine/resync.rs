@@ -7,6 +7,7 @@
 
 use crate::bits::Words;
 use crate::effects::{Act, Effects, Millis, Notice, Payload, PeerSlot, VolumeIndex};
+use crate::generation::Generation;
 use crate::link::LinkFailure;
 use crate::memory::Memory;
 use crate::resource::Resource;
@@ -308,7 +309,11 @@ impl<M: Memory> Resource<M> {
                 if let Some(peer) = &mut volume.peer_generation {
                     let source = peer.uuids;
                     volume.generation.finish_target(&source, primary);
-                    peer.uuids.clear_bitmap();
+                    // What it has said of itself is from before the resync; now it has what this node has.
+                    peer.uuids = Generation {
+                        current: source.current,
+                        ..volume.generation
+                    };
                 }
                 new = State {
                     disk: D::UpToDate,
