@@ -201,6 +201,29 @@ impl Bio {
         self.prepare_clone(lower, flags).submit(cookie, done);
     }
 
+    /// Give the request away to the lower device: it is answered when that has done it, in the
+    /// context in which it ends, after `done` was told. If it fails, `done` gets it back by
+    /// [`passed_on_failed`](LowerDone::passed_on_failed).
+    ///
+    /// Sleeps for memory, without starting other I/O; there is some in the end.
+    pub fn pass_on(self, lower: &LowerDevice, cookie: u64, done: Arc<dyn LowerDone>) {
+        // SAFETY: By the type invariant, and the lower device is open. The request goes with the
+        // clone, which so has the memory as long as it needs it.
+        unsafe {
+            let clone = bindings::bio_alloc_clone(
+                lower.as_ptr(),
+                self.as_ptr(),
+                bindings::GFP_NOIO,
+                lower.bio_set(),
+            );
+            if clone.is_null() {
+                return done.passed_on_failed(cookie, Status::RESOURCE, self);
+            }
+            (*clone).bi_opf &= !(bindings::REQ_NOWAIT | bindings::REQ_POLLED);
+            lower::submit(clone, lower, cookie, done, None, None, Some(self));
+        }
+    }
+
     /// Prepare to pass the request on to the lower device, at the same place.
     ///
     /// Sleeps for memory, without starting other I/O; there is some in the end. Any number of
@@ -327,6 +350,7 @@ impl PreparedClone<'_> {
                     done,
                     None,
                     Some(me.parent),
+                    None,
                 );
             },
             None => done.lower_done(cookie, Status::RESOURCE, None),

@@ -14,6 +14,7 @@
 
 use crate::bdev::LowerDevice;
 use crate::bindings;
+use crate::bio::Bio;
 use crate::buf::IoBuf;
 use crate::inflight::InFlight;
 use crate::status::Status;
@@ -30,6 +31,13 @@ pub trait LowerDone: Send + Sync {
     /// may be called before the function that submitted returned, by the same thread, so that one
     /// must hold no lock that this takes.
     fn lower_done(&self, cookie: u64, status: Status, buf: Option<IoBuf>);
+
+    /// The request that was passed on by [`Bio::pass_on`] with `cookie` has failed at the lower
+    /// device; it is not answered. Context as above.
+    fn passed_on_failed(&self, cookie: u64, status: Status, request: Bio) {
+        request.complete(status);
+        self.lower_done(cookie, status, None);
+    }
 }
 
 /// Flags of a request to the lower device.
@@ -66,6 +74,8 @@ pub(crate) struct Context {
     buf: Option<IoBuf>,
     /// The bio that this one is a clone of, of which it holds a share (`bio_inc_remaining`).
     parent: Option<NonNull<bindings::bio>>,
+    /// The request that this one answers when it succeeds.
+    request: Option<Bio>,
     in_flight: NonNull<InFlight>,
     cookie: u64,
     /// Last: the bio set puts inline bio_vecs behind it.
@@ -80,8 +90,8 @@ pub(crate) const FRONT_PAD: usize = core::mem::offset_of!(Context, bio);
 /// # Safety
 ///
 /// `bio` must have been allocated from `lower`'s bio set for its block device, be ready to be
-/// submitted, and belong to the caller, who gives it away. Its memory must be that of `buf`, or of
-/// `parent`, of which the caller passes one share.
+/// submitted, and belong to the caller, who gives it away. Its memory must be that of `buf`, of
+/// `parent`, of which the caller passes one share, or of `request`.
 pub(crate) unsafe fn submit(
     bio: *mut bindings::bio,
     lower: &LowerDevice,
@@ -89,6 +99,7 @@ pub(crate) unsafe fn submit(
     done: Arc<dyn LowerDone>,
     buf: Option<IoBuf>,
     parent: Option<NonNull<bindings::bio>>,
+    request: Option<Bio>,
 ) {
     let in_flight = lower.in_flight_counter();
     in_flight.get();
@@ -99,6 +110,7 @@ pub(crate) unsafe fn submit(
         (&raw mut (*context).done).write(done);
         (&raw mut (*context).buf).write(buf);
         (&raw mut (*context).parent).write(parent);
+        (&raw mut (*context).request).write(request);
         (&raw mut (*context).in_flight).write(NonNull::from(in_flight));
         (&raw mut (*context).cookie).write(cookie);
         (*bio).bi_end_io = Some(end_io);
@@ -111,12 +123,13 @@ pub(crate) unsafe fn submit(
 /// Called by the block layer once for each bio of [`submit`].
 unsafe extern "C" fn end_io(bio: *mut bindings::bio) {
     // SAFETY: `submit` initialized the context. Everything is moved out before bio_put() frees it.
-    let (done, buf, parent, in_flight, cookie, status) = unsafe {
+    let (done, buf, parent, request, in_flight, cookie, status) = unsafe {
         let context = kernel::container_of!(bio, Context, bio);
         let moved = (
             (&raw const (*context).done).read(),
             (&raw const (*context).buf).read(),
             (*context).parent,
+            (&raw const (*context).request).read(),
             (*context).in_flight,
             (*context).cookie,
             Status::from_raw((*bio).bi_status),
@@ -124,7 +137,16 @@ unsafe extern "C" fn end_io(bio: *mut bindings::bio) {
         bindings::bio_put(bio);
         moved
     };
-    done.lower_done(cookie, status, buf);
+    match request {
+        Some(request) if !status.is_ok() => done.passed_on_failed(cookie, status, request),
+        request => {
+            // First the driver learns of it: whoever gets the answer may submit the next request.
+            done.lower_done(cookie, status, buf);
+            if let Some(request) = request {
+                request.complete(status);
+            }
+        }
+    }
     drop(done);
     // SAFETY: `submit` was given a share in the parent, which ends here. The counter is valid as
     // long as it is not zero, since LowerDevice waits for that before it goes.
@@ -169,7 +191,7 @@ impl IoBuf {
             Err(_) => return done.lower_done(cookie, Status::INVAL, Some(self)),
         };
         // SAFETY: The bio was made just now from this buffer, which goes with it.
-        unsafe { submit(bio, lower, cookie, done, Some(self), None) }
+        unsafe { submit(bio, lower, cookie, done, Some(self), None, None) }
     }
 }
 
@@ -216,7 +238,7 @@ impl LowerDevice {
             .saturating_mul(512);
         match self.bio_from(opf, sector, bytes, 0, core::iter::empty()) {
             // SAFETY: The bio was made just now, and has no memory.
-            Ok(bio) => unsafe { submit(bio, self, cookie, done, None, None) },
+            Ok(bio) => unsafe { submit(bio, self, cookie, done, None, None, None) },
             Err(_) => done.lower_done(cookie, Status::INVAL, None),
         }
     }

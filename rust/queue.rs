@@ -86,6 +86,14 @@ impl<T: Send> CompletionQueue<T> {
         Ok(())
     }
 
+    /// Append `item` without waking anybody; returns how many there are now. Any context. `Err`: as
+    /// for [`push`](Self::push).
+    pub fn push_quietly(&self, item: T) -> Result<usize, T> {
+        let mut ring = self.ring.lock();
+        ring.push(item)?;
+        Ok(ring.len)
+    }
+
     /// Take the oldest item. Any context.
     pub fn pop(&self) -> Option<T> {
         self.ring.lock().pop()

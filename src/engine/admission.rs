@@ -108,6 +108,12 @@ impl<M: Memory> Resource<M> {
         }
     }
 
+    /// Whether anybody waits for requests of the application to end: a request of the administrator, or a parked write.
+    pub fn awaits_requests(&self) -> bool {
+        let parked = |volume: &Volume<M>| volume.parked > 0;
+        self.admin.is_some() || self.volumes.iter().flatten().any(parked)
+    }
+
     /// Whoever asks the log next is the first in line.
     pub(crate) fn begin_line(&mut self, v: VolumeIndex) {
         if let Some(log) = self.vol_mut(v).and_then(Volume::log_in_use) {

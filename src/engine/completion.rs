@@ -30,6 +30,7 @@ impl<M: Memory> Resource<M> {
             return;
         }
         request.local = if ok { Part::Ok } else { Part::Failed };
+        request.alone &= ok;
         let (v, op, range) = (request.volume, request.io.op, request.io.range);
         self.local_part_ended(v);
         // Discards and zeroes may be refused by a disk without harm to the data.
@@ -93,7 +94,7 @@ impl<M: Memory> Resource<M> {
         if !done && self.vol(v).is_some_and(kept) {
             return;
         }
-        let abandoned = request.abandoned;
+        let (abandoned, alone) = (request.abandoned, request.alone);
         if !done {
             if write && in_sync && local == Part::Ok {
                 self.vol_mut(v).map(|volume| volume.unmark(&io.range));
@@ -112,7 +113,9 @@ impl<M: Memory> Resource<M> {
             if let Some(volume) = self.vol_mut(v) {
                 volume.counters.app_pending = volume.counters.app_pending.saturating_sub(1);
             }
-            fx.act(Act::CompleteApp { slot, outcome });
+            if !alone {
+                fx.act(Act::CompleteApp { slot, outcome });
+            }
             // What the application does next may depend on this write.
             if write && epoch == Some(self.sending.current) {
                 self.close_epoch(fx);

@@ -95,6 +95,9 @@ pub enum Act {
         slot: AppSlot,
         /// Its volume.
         volume: VolumeIndex,
+        /// If the disk succeeds, so does the request, whatever else happens: the shell completes it at once, as soon as
+        /// the engine may be told, and `CompleteApp` does not come. After a failure it comes as always.
+        alone: bool,
     },
     /// Complete the application's bio. The slot may be used again as soon as the lock is dropped: the shell takes the bio
     /// out of its table *inside* [`Effects::act`] and completes it later.

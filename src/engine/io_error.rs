@@ -146,8 +146,10 @@ impl<M: Memory> Resource<M> {
         let mut at = self.app.first();
         while let Some(slot) = at {
             at = self.app.after(slot);
-            let pending =
-                |request: &&mut AppRequest| request.volume == v && request.local == Part::Pending;
+            // Who waits for the disk alone goes on doing so: his memory is the disk's until it answers.
+            let pending = |request: &&mut AppRequest| {
+                request.volume == v && request.local == Part::Pending && !request.alone
+            };
             let Some(request) = self.app.get_mut(slot).filter(pending) else {
                 continue;
             };

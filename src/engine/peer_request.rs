@@ -85,6 +85,14 @@ impl PeerRequest {
     fn writes(&self) -> bool {
         matches!(self.kind, Kind::Write | Kind::ResyncWrite)
     }
+
+    fn has_buffer(&self) -> bool {
+        match self.kind {
+            Kind::Requested | Kind::Releasing | Kind::Abandoned => false,
+            Kind::Write => self.op == DiskOp::Write,
+            _ => true,
+        }
+    }
 }
 
 /// Bytes of payload that may be in memory at a time.
@@ -96,26 +104,19 @@ const SPARE_SLOTS: u32 = 4;
 impl<M: Memory> Resource<M> {
     /// Whether the next packet of the data stream may be read; if not, wait for `Act::Wake`.
     pub fn receiver_ready(&self) -> bool {
-        let held = self
-            .peer
-            .iter()
-            .any(|(_, request)| request.writes() && !request.running);
-        let buffered: u64 = self
-            .peer
-            .iter()
-            .filter(|(_, request)| {
-                !matches!(
-                    request.kind,
-                    Kind::Requested | Kind::Releasing | Kind::Abandoned
-                )
-            })
-            .filter(|(_, request)| request.kind != Kind::Write || request.op == DiskOp::Write)
-            .map(|(_, request)| u64::from(request.range.bytes))
-            .sum();
-        self.receiving.barrier.is_none()
-            && !held
-            && buffered < BUFFER_LIMIT
-            && self.peer.available() > SPARE_SLOTS
+        if self.receiving.barrier.is_some() || self.peer.available() <= SPARE_SLOTS {
+            return false;
+        }
+        let mut buffered = 0u64;
+        for (_, request) in self.peer.iter() {
+            if request.writes() && !request.running {
+                return false;
+            }
+            if request.has_buffer() {
+                buffered = buffered.saturating_add(u64::from(request.range.bytes));
+            }
+        }
+        buffered < BUFFER_LIMIT
     }
 
     /// A slot for a payload of `bytes` bytes that the receiver is about to read; `None` if all are in use.

@@ -88,6 +88,8 @@ pub struct AppRequest {
     pub(crate) parked: bool,
     /// What it holds of the activity log.
     pub(crate) hold: Hold,
+    /// The lower disk alone decides: the shell completes it.
+    pub(crate) alone: bool,
     pub(crate) since: Millis,
     /// When its local part began.
     pub(crate) local_since: Millis,
@@ -346,6 +348,7 @@ impl<M: Memory> Resource<M> {
             in_sync: false,
             parked: false,
             hold: Hold::default(),
+            alone: false,
             since: self.now,
             local_since: self.now,
             abandoned: false,
@@ -359,9 +362,16 @@ impl<M: Memory> Resource<M> {
 
     pub(crate) fn submit_local(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
         let now = self.now;
+        let may_be_abandoned = self.app.get(slot).is_some_and(|request| {
+            self.vol(request.volume)
+                .and_then(|volume| volume.disk.as_ref())
+                .is_some_and(|disk| disk.options.disk_timeout_ms > 0)
+        });
         let Some(request) = self.app.get_mut(slot) else {
             return;
         };
+        request.alone = request.remote == Part::None && !may_be_abandoned;
+        let alone = request.alone;
         request.local = Part::Pending;
         request.local_since = now;
         let (v, range, write) = (request.volume, request.io.range, request.is_write());
@@ -373,7 +383,11 @@ impl<M: Memory> Resource<M> {
                 false => volume.counters.read += range.sectors(),
             }
         }
-        fx.act(Act::SubmitApp { slot, volume: v });
+        fx.act(Act::SubmitApp {
+            slot,
+            volume: v,
+            alone,
+        });
     }
 
     pub(crate) fn read_from_peer(&mut self, slot: AppSlot, fx: &mut dyn Effects) {

@@ -121,16 +121,29 @@ impl BioDriver for Driver {
         let Some(io) = request(&bio) else {
             return bio.complete(Status::NOTSUPP);
         };
-        let changed = &this.resource.signals.changed;
+        let signals = &this.resource.signals;
         let mut bio = bio;
+        let mut waiting = false;
         loop {
-            let seen = changed.seen();
+            let seen = signals.changed.seen();
             bio = match this.resource.submit(this.volume, io, bio) {
-                Ok(()) => return,
-                Err((bio, Submit::Done(outcome))) => return bio.complete(status_of(outcome)),
+                Ok(()) => break,
+                Err((bio, Submit::Done(outcome))) => {
+                    bio.complete(status_of(outcome));
+                    break;
+                }
                 Err((bio, _)) => bio,
             };
-            changed.wait(seen);
+            if waiting {
+                signals.changed.wait(seen);
+            } else {
+                // Once more, now that ends of requests are told at once.
+                waiting = true;
+                signals.submitter_waits(true);
+            }
+        }
+        if waiting {
+            signals.submitter_waits(false);
         }
     }
 

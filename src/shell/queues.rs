@@ -61,6 +61,12 @@ pub(crate) enum Job {
         bio: BioHold,
         disk: Arc<Backing>,
     },
+    /// Give the request to the lower disk for good.
+    PassOn {
+        slot: AppSlot,
+        bio: Bio,
+        disk: Arc<Backing>,
+    },
     /// Complete the request.
     Complete { bio: Bio, status: Status },
     /// Complete the read request with what the peer sent.
@@ -303,9 +309,10 @@ impl Queues {
     /// for other requests would never end, because their bios may be parked in this very task. The rest is left to the
     /// completer.
     pub(crate) fn own_job(&mut self, own: Option<AppSlot>) -> Option<Job> {
-        let next = match (self.tasks.front(), own) {
+        // To submit it is the last that the engine asks for.
+        let next = match (self.tasks.back(), own) {
             (Some(Task::Act(Act::SubmitApp { slot, .. })), Some(own)) if *slot == own => {
-                self.tasks.pop()
+                self.tasks.pop_back()
             }
             _ => None,
         };
@@ -350,7 +357,18 @@ impl Queues {
                 buf: entry(&mut self.peer, peer).and_then(Option::take),
                 peer,
             },
-            Task::Act(Act::SubmitApp { slot, volume }) => {
+            Task::Act(Act::SubmitApp {
+                slot,
+                volume,
+                alone: true,
+            }) => match self.disk(volume) {
+                Some(disk) => match entry(&mut self.app, slot).and_then(Option::take) {
+                    Some(bio) => Job::PassOn { slot, bio, disk },
+                    None => Job::Report(Report::AppFailed(slot)),
+                },
+                None => Job::Report(Report::AppFailed(slot)),
+            },
+            Task::Act(Act::SubmitApp { slot, volume, .. }) => {
                 let bio = entry(&mut self.app, slot)
                     .and_then(|bio| bio.as_ref())
                     .map(Bio::hold);

@@ -45,7 +45,7 @@ use super::backing::Backing;
 use super::failure::{no_memory, Failure};
 use super::link::{LinkConfig, Session};
 use super::memory::{KernelMemory, Table};
-use super::queues::{Batch, Context, Queues, APP_SLOTS, PEER_SLOTS, VOLUMES};
+use super::queues::{Batch, Context, BATCH, Queues, APP_SLOTS, PEER_SLOTS, VOLUMES};
 use super::settings::Settings;
 use super::signals::Signals;
 use super::worker;
@@ -212,7 +212,13 @@ impl Resource {
         let Core { engine, queues } = &mut *guard;
         let result = f(engine, queues, now);
         queues.settle(engine, now);
+        self.note_hurry(engine);
         (result, queues.batch(context))
+    }
+
+    fn note_hurry(&self, engine: &Engine) {
+        let connected = engine.connection() >= ConnState::WFReportParams;
+        self.signals.note_hurry(engine.awaits_requests(), connected);
     }
 
     /// Takes a request from `submit_bio`. `Err` gives the bio back, with what is to be done with it.
@@ -221,6 +227,13 @@ impl Resource {
             let now = now_ms();
             let mut guard = self.core.lock();
             let Core { engine, queues } = &mut *guard;
+            // Ends of earlier requests may have been left for this occasion.
+            for _ in 0..BATCH {
+                let Some(done) = self.signals.next_done() else {
+                    break;
+                };
+                worker::disk_done(engine, queues, now, done);
+            }
             let submitted = engine.submit(now, v, io, queues);
             let (own, result) = match submitted {
                 Submit::Accepted(slot) => {
@@ -230,6 +243,7 @@ impl Resource {
                 _ => (None, Err((bio, submitted))),
             };
             queues.settle(engine, now);
+            self.note_hurry(engine);
             (result, queues.own_job(own))
         };
         if let Some(report) = job.and_then(|job| self.do_job(job)) {

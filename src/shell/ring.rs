@@ -60,6 +60,24 @@ impl<T> Ring<T> {
         self.slots.get(self.head)?.as_ref()
     }
 
+    /// The newest item.
+    pub(crate) fn back(&self) -> Option<&T> {
+        self.slots.get(self.last()?)?.as_ref()
+    }
+
+    /// Takes the newest item.
+    pub(crate) fn pop_back(&mut self) -> Option<T> {
+        let at = self.last()?;
+        self.len = self.len.wrapping_sub(1);
+        self.slots.get_mut(at)?.take()
+    }
+
+    fn last(&self) -> Option<usize> {
+        let before = self.len.checked_sub(1)?;
+        let at = self.head.wrapping_add(before);
+        Some(at.checked_sub(self.slots.len()).unwrap_or(at))
+    }
+
     /// Takes the oldest item.
     pub(crate) fn pop(&mut self) -> Option<T> {
         if self.len == 0 {

@@ -3,9 +3,10 @@
 //! What wakes whom in a resource, and how interrupts hand over what the lower disks have done.
 
 use kernel::prelude::*;
-use kernel::sync::atomic::{Acquire, Atomic, Full, Release};
+use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
 use rdb_engine::effects::{AppSlot, PeerSlot};
 
+use rdb_kapi::bio::Bio;
 use rdb_kapi::buf::IoBuf;
 use rdb_kapi::lower::LowerDone;
 use rdb_kapi::queue::CompletionQueue;
@@ -16,8 +17,15 @@ use super::bell::{Bell, Changes};
 use super::log::say;
 use super::queues::{APP_SLOTS, PEER_SLOTS};
 
-/// Set in the cookie of operations of the peer; the rest is the slot.
+/// Set in the cookie of operations of the peer; the lowest 32 bits are the slot.
 const PEER: u64 = 1 << 32;
+/// Set for requests that were given away to the disk: the application has its answer already.
+const PASSED_ON: u64 = 1 << 33;
+/// Set for those that read: nothing waits for their end.
+const READ: u64 = 1 << 34;
+
+/// So many ends of requests may lie there unseen, as long as more are to come.
+const UNSEEN: usize = 16;
 
 /// An operation that a lower disk has ended.
 pub(crate) struct Done {
@@ -27,6 +35,8 @@ pub(crate) struct Done {
     pub(crate) status: Status,
     /// The buffer of an operation of the peer.
     pub(crate) buf: Option<IoBuf>,
+    /// A request that was given away to the disk and comes back.
+    pub(crate) bio: Option<Bio>,
 }
 
 /// Who an operation belongs to.
@@ -60,6 +70,14 @@ pub(crate) struct Signals {
     #[pin]
     done: CompletionQueue<Done>,
     completer_called: Atomic<bool>,
+    /// Requests that the disks will answer by themselves.
+    passed_on: Atomic<u32>,
+    /// Submitters that wait for other requests to end.
+    submitters: Atomic<u32>,
+    /// The engine has somebody who waits for requests to end.
+    engine_waits: Atomic<bool>,
+    /// There is a peer: what it does may depend on writes here.
+    connected: Atomic<bool>,
 }
 
 impl Signals {
@@ -75,6 +93,10 @@ impl Signals {
             // A slot has one operation on the lower disk at a time.
             done <- CompletionQueue::new(APP_SLOTS + PEER_SLOTS),
             completer_called: Atomic::new(false),
+            passed_on: Atomic::new(0),
+            submitters: Atomic::new(0),
+            engine_waits: Atomic::new(false),
+            connected: Atomic::new(false),
         })
     }
 
@@ -84,6 +106,45 @@ impl Signals {
             Whose::App(slot) => u64::from(slot),
             Whose::Peer(slot) => PEER | u64::from(slot),
         }
+    }
+
+    /// The cookie of a request that is given away to the disk; it is on its way from now on.
+    pub(crate) fn pass_on(&self, slot: AppSlot, reads: bool) -> u64 {
+        self.passed_on.fetch_add(1, Full);
+        let kind = if reads { PASSED_ON | READ } else { PASSED_ON };
+        kind | u64::from(slot)
+    }
+
+    /// Notes whether anybody is in a hurry to know that a request has ended. Under the lock of the resource, when the engine may
+    /// have changed its mind.
+    pub(crate) fn note_hurry(&self, engine_waits: bool, connected: bool) {
+        let changed = |note: &Atomic<bool>, now: bool| {
+            // Whoever ends a request looks here after he has put it into the queue.
+            note.load(Relaxed) != now && note.xchg(now, Full) != now && now
+        };
+        let hurry = changed(&self.engine_waits, engine_waits);
+        if changed(&self.connected, connected) || hurry {
+            // There may be ends of requests that nobody was told of.
+            self.call_completer();
+        }
+    }
+
+    /// Begins (`true`) or ends a wait of a submitter for other requests.
+    pub(crate) fn submitter_waits(&self, waits: bool) {
+        if waits {
+            self.submitters.fetch_add(1, Full);
+        } else {
+            self.submitters.fetch_sub(1, Full);
+        }
+    }
+
+    /// Whether the end of a request that the application knows of already can be told later: more ends are to come soon, or a
+    /// submission, and each of these looks here.
+    fn may_wait(&self, cookie: u64, unseen: usize) -> bool {
+        let others = self.passed_on.fetch_sub(1, Full) > 1;
+        let calm = !self.engine_waits.load(Relaxed) && self.submitters.load(Relaxed) == 0;
+        let free = cookie & READ != 0 || !self.connected.load(Relaxed);
+        others && calm && free && unseen < UNSEEN
     }
 
     /// Calls the completer although no disk is done: acts are left over, or the next deadline moved.
@@ -114,6 +175,16 @@ impl Signals {
 
 impl LowerDone for Signals {
     fn lower_done(&self, cookie: u64, status: Status, buf: Option<IoBuf>) {
+        self.push(cookie, status, buf, None);
+    }
+
+    fn passed_on_failed(&self, cookie: u64, status: Status, request: Bio) {
+        self.push(cookie, status, None, Some(request));
+    }
+}
+
+impl Signals {
+    fn push(&self, cookie: u64, status: Status, buf: Option<IoBuf>, bio: Option<Bio>) {
         // The mask leaves 32 bits.
         let slot = (cookie & u64::from(u32::MAX)) as u32;
         let whose = if cookie & PEER == 0 {
@@ -121,7 +192,23 @@ impl LowerDone for Signals {
         } else {
             Whose::Peer(slot)
         };
-        if self.done.push(Done { whose, status, buf }).is_err() {
+        let done = Done {
+            whose,
+            status,
+            buf,
+            bio,
+        };
+        let pushed = if cookie & PASSED_ON == 0 {
+            self.done.push(done).is_ok()
+        } else {
+            let unseen = self.done.push_quietly(done);
+            let may_wait = self.may_wait(cookie, *unseen.as_ref().unwrap_or(&UNSEEN));
+            if !may_wait || !status.is_ok() {
+                self.done.wake();
+            }
+            unseen.is_ok()
+        };
+        if !pushed {
             say!(pr_err: "the queue of finished disk operations is full");
         }
     }

@@ -8,7 +8,7 @@ use rdb_engine::effects::{Act, DiskOp, Millis, VolumeIndex};
 use rdb_engine::handler::HandlerEnd;
 use rdb_engine::wire::Role;
 
-use rdb_kapi::bio::CloneFlags;
+use rdb_kapi::bio::{CloneFlags, Op};
 use rdb_kapi::buf::{BufPool, PageBuf};
 use rdb_kapi::lower::{BufOp, IoFlags};
 use rdb_kapi::status::Status;
@@ -81,10 +81,16 @@ fn complete(resource: &Arc<Resource>, thread: &ThreadContext) {
     }
 }
 
-fn disk_done(engine: &mut Engine, queues: &mut Queues, now: Millis, done: Done) {
+/// Tells the engine what a disk has done.
+pub(crate) fn disk_done(engine: &mut Engine, queues: &mut Queues, now: Millis, done: Done) {
     let ok = done.status.is_ok();
     match done.whose {
-        Whose::App(slot) => engine.app_local_done(now, slot, ok, queues),
+        Whose::App(slot) => {
+            if let Some(bio) = done.bio {
+                queues.park(slot, bio);
+            }
+            engine.app_local_done(now, slot, ok, queues);
+        }
         Whose::Peer(slot) => {
             queues.keep(slot, done.buf);
             engine.peer_disk_done(now, slot, ok, queues);
@@ -260,6 +266,11 @@ impl Resource {
             Job::Submit { slot, bio, disk } => {
                 let cookie = Signals::cookie(Whose::App(slot));
                 bio.submit_clone(disk.data(), CloneFlags::Keep, cookie, self.signals.clone());
+                None
+            }
+            Job::PassOn { slot, bio, disk } => {
+                let cookie = self.signals.pass_on(slot, bio.op() == Op::Read);
+                bio.pass_on(disk.data(), cookie, self.signals.clone());
                 None
             }
             Job::Complete { bio, status } => {

@@ -56,7 +56,7 @@ pub struct AppWork {
 
 /// An operation on the lower disk that is under way.
 enum Running {
-    App(u32),
+    App(u32, bool),
     Peer(u32, DiskOp, Range, bool, bool),
 }
 
@@ -333,7 +333,7 @@ impl Node {
             return;
         };
         match act {
-            Act::SubmitApp { slot, .. } => self.running.push(Running::App(slot)),
+            Act::SubmitApp { slot, alone, .. } => self.running.push(Running::App(slot, alone)),
             Act::SubmitPeer {
                 slot,
                 op,
@@ -455,7 +455,7 @@ impl Node {
     fn complete_io(&mut self, now: Millis, rng: &mut Rng) {
         let pick = rng.below(self.running.len() as u64) as usize;
         match self.running.swap_remove(pick) {
-            Running::App(slot) => {
+            Running::App(slot, alone) => {
                 let work = self
                     .app
                     .get(&slot)
@@ -477,6 +477,12 @@ impl Node {
                         self.app.get_mut(&slot).expect("as above").found = found;
                     }
                     _ => (),
+                }
+                if alone {
+                    let work = self.app.remove(&slot).expect("as above");
+                    let outcome = Outcome::Ok;
+                    self.done
+                        .push_back((Act::CompleteApp { slot, outcome }, work));
                 }
                 feed!(self, rng, |engine, fx| engine
                     .app_local_done(now, slot, true, fx));
