@@ -194,16 +194,15 @@ impl Backing {
         }
     }
 
-    /// Writes the superblock, durably. Sleeps.
-    pub(crate) fn write_superblock(&self, superblock: &Superblock) -> bool {
-        let write = || -> Result {
-            let mut page = PageBuf::new()?;
+    /// Writes the superblock, durably, out of `page`. Sleeps.
+    pub(crate) fn write_superblock(&self, superblock: &Superblock, page: &mut PageBuf) -> bool {
+        let mut write = || -> Result {
             superblock.encode(page.as_mut()).map_err(|_| EINVAL)?;
             if !Arc::ptr_eq(&self.data, &self.meta) {
                 self.data.flush()?;
             }
             self.meta
-                .write_at(self.layout.superblock, &page, BLOCK_LEN, DURABLE)
+                .write_at(self.layout.superblock, page, BLOCK_LEN, DURABLE)
         };
         self.log("write of the superblock", write())
     }

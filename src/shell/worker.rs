@@ -26,10 +26,18 @@ pub(crate) fn start(resource: &Arc<Resource>) -> Result<Threads> {
         let resource = resource.clone();
         KThread::spawn(name, options(), move |thread| run(&resource, thread))
     };
+    let completer = spawn(c"rdb_done", complete)?;
+    let worker = spawn(c"rdb_work", work)?;
+    // Writes wait for superblocks and transactions: there must be memory for one.
+    let mut page = PageBuf::new()?;
+    let of_disks = resource.clone();
+    let disk_worker = KThread::spawn(c"rdb_disk", options(), move |thread| {
+        work_disk(&of_disks, thread, &mut page);
+    })?;
     Ok(Threads {
-        completer: Some(spawn(c"rdb_done", complete)?),
-        worker: Some(spawn(c"rdb_work", work)?),
-        disk_worker: Some(spawn(c"rdb_disk", work_disk)?),
+        completer: Some(completer),
+        worker: Some(worker),
+        disk_worker: Some(disk_worker),
     })
 }
 
@@ -161,13 +169,11 @@ fn do_work(resource: &Arc<Resource>, act: Act) {
 }
 
 /// The disk worker.
-fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext) {
-    // Writes wait for transactions: there must be memory for one.
-    let mut page = PageBuf::new().ok();
+fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext, page: &mut PageBuf) {
     loop {
         let called = resource.signals.disk_worker.wait_in(thread);
         while let Some(act) = resource.queues(Queues::next_disk_work) {
-            do_disk_work(resource, act, &mut page);
+            do_disk_work(resource, act, page);
         }
         if !called && thread.should_stop() {
             break;
@@ -175,7 +181,7 @@ fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext) {
     }
 }
 
-fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut Option<PageBuf>) {
+fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut PageBuf) {
     match act {
         Act::SubmitPeer { .. } => {
             let job = resource.queues(|queues| queues.peer_job(act));
@@ -185,7 +191,7 @@ fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut Option<PageBuf>) 
                 });
             }
         }
-        Act::WriteSuperblock { volume } => write_superblock(resource, volume),
+        Act::WriteSuperblock { volume } => write_superblock(resource, volume, page),
         Act::WriteBitmap { volume } => {
             let disk = resource.queues(|queues| queues.disk(volume));
             let ok = disk.is_some_and(|disk| disk.write_bitmap(resource, volume));
@@ -195,13 +201,7 @@ fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut Option<PageBuf>) 
         }
         Act::WriteLog { volume } => {
             let disk = resource.queues(|queues| queues.disk(volume));
-            if page.is_none() {
-                *page = PageBuf::new().ok();
-            }
-            let ok = match (disk, page) {
-                (Some(disk), Some(page)) => disk.write_log(resource, volume, page),
-                _ => false,
-            };
+            let ok = disk.is_some_and(|disk| disk.write_log(resource, volume, page));
             resource.with(Context::Thread, |engine, queues, now| {
                 engine.log_written(now, volume, ok, queues)
             });
@@ -233,7 +233,7 @@ fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut Option<PageBuf>) 
     }
 }
 
-fn write_superblock(resource: &Resource, volume: VolumeIndex) {
+fn write_superblock(resource: &Resource, volume: VolumeIndex, page: &mut PageBuf) {
     let taken = resource.with(Context::Thread, |engine, queues, _| {
         engine
             .superblock(volume)
@@ -242,7 +242,7 @@ fn write_superblock(resource: &Resource, volume: VolumeIndex) {
     let Some((number, superblock, disk)) = taken else {
         return;
     };
-    let ok = disk.is_some_and(|disk| disk.write_superblock(&superblock));
+    let ok = disk.is_some_and(|disk| disk.write_superblock(&superblock, page));
     resource.with(Context::Thread, |engine, queues, now| {
         engine.superblock_done(now, volume, number, ok, queues);
     });
