@@ -29,6 +29,7 @@ use rdb_kapi::genl::{
     do_op, dump_op, group, table, DoOp, DumpOp, Family, Group, Message, Operation, Policy,
     Registration as FamilyRegistration, Request,
 };
+use rdb_kapi::mem::NoIo;
 use rdb_kapi::proc::ProcFile;
 
 use super::failure::Failure;
@@ -248,6 +249,8 @@ fn change(req: &Request<'_>, command: u8, run: fn(&Request<'_>) -> Result<(), Fa
     let operation = netlink::operation(command).ok_or(EINVAL)?;
     debug_assert!(operation.usage != Use::Event);
     request::check(req, operation)?;
+    // The worker waits for locks of this task, and I/O for the worker: no memory may be awaited here that I/O has to free.
+    let _noio = NoIo::enter();
     run(req).map_err(|failure| request::refuse(req, operation, &failure))
 }
 
