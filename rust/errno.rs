@@ -46,6 +46,7 @@ errno! {
     EINPROGRESS "It has begun and not ended.";
     EMEDIUMTYPE "The medium is of the wrong kind.";
     ENETUNREACH "There is no way to the network.";
+    ENOBUFS "There is no memory for the network.";
     ENODATA "There is nothing.";
     ENOTCONN "There is no connection.";
     EOPNOTSUPP "The device or socket does not know this operation.";

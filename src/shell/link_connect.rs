@@ -5,8 +5,10 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 use rdb_engine::connect::{ConnectTimes, Connector, Event, Step, Stream};
+use rdb_engine::link::LinkFailure;
 use rdb_engine::wire::{Agreed, Command, Header, HeaderFormat, Packet};
 use rdb_kapi::crypto::random_u64;
+use rdb_kapi::errno::ENOBUFS;
 use rdb_kapi::net::{NetError, Peek, Socket, SocketAddr};
 
 use super::link::{End, LinkConfig, Place, Stop, Streams, Why};
@@ -41,7 +43,11 @@ pub(crate) fn connect(
         .and_then(|socket| Ok(Arc::new(socket, GFP_KERNEL)?))
         .map_err(|error| {
             say!(pr_err: "{}: cannot listen on {}: {:?}", name, config.local, error);
-            End::Refused
+            if error == ENOMEM || error == ENOBUFS {
+                End::Lost(LinkFailure::NetworkFailure)
+            } else {
+                End::Refused
+            }
         })?;
     stop.watch(Place::Listen, Some(listener.clone()));
     let mut attempt = Attempt {
