@@ -195,6 +195,11 @@ impl Values {
         Ok(())
     }
 
+    /// Makes room for one more disk, so that [`Values::set_disk`] cannot fail. May sleep.
+    pub(crate) fn reserve_disk(&mut self) -> Result {
+        Ok(self.disks.reserve(1, GFP_KERNEL)?)
+    }
+
     /// Forgets the disk of a volume.
     pub(crate) fn forget_disk(&mut self, volume: u16) {
         self.disks.retain(|known| known.volume != volume);

@@ -127,6 +127,8 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
         .options
         .is_on(attr::AL_UPDATES)
         .then(|| record.options.unsigned(attr::AL_EXTENTS));
+    // Once the disk is attached it is too late to fail.
+    res.settings.with(|values| values.reserve_disk())?;
     res.attach(
         index,
         AttachRequest {
