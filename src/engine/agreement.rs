@@ -2,7 +2,7 @@
 
 //! State changes that the peer asks for (wire protocol, sections 7.6 and 7.8).
 
-use crate::effects::{Effects, Millis, Payload, VolumeIndex};
+use crate::effects::{Effects, Payload, VolumeIndex};
 use crate::memory::Memory;
 use crate::resource::Resource;
 use crate::state::{check, implied, Context};
@@ -92,11 +92,5 @@ impl<M: Memory> Resource<M> {
         };
         let reply = Packet::ConnStateChangeReply(code);
         self.send(None, Socket::Meta, &reply, payload, fx);
-    }
-
-    /// The answer to a request to disconnect is sent: the connection may end.
-    pub fn last_sent(&mut self, now: Millis, fx: &mut dyn Effects) {
-        self.now = now;
-        self.end_link(C::TearDown, true, fx);
     }
 }

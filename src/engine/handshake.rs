@@ -6,6 +6,7 @@
 use crate::decision::{Meeting, Verdict};
 use crate::effects::{Act, Effects, Notice, VolumeIndex};
 use crate::generation::{Generation, PeerGeneration};
+use crate::handler::Handler;
 use crate::link::LinkFailure;
 use crate::meeting::{settle, Encounter, Settlement, Step};
 use crate::memory::Memory;
@@ -201,6 +202,7 @@ impl<M: Memory> Resource<M> {
                 Outcome::Drop if self.link.peer_tentative => {
                     return self.fail_link(LinkFailure::ProtocolError, fx);
                 }
+                Outcome::Drop if os.conn == C::WFReportParams => return self.part(fx),
                 Outcome::Drop => return self.drop_link(fx),
             }
         }
@@ -244,6 +246,7 @@ impl<M: Memory> Resource<M> {
             }
         }
         self.change(v, ns, "the peer's state", fx);
+        self.forget_discard();
         let conn = self
             .vol(v)
             .map_or(C::StandAlone, |volume| volume.state.conn);
@@ -256,6 +259,16 @@ impl<M: Memory> Resource<M> {
             let state = self.vol(v).map_or(ns, |volume| volume.state);
             self.announce(v, Announcement::Uuids, fx);
             self.announce(v, Announcement::State(state), fx);
+        }
+    }
+
+    /// The permission to discard the own data is for one attempt: once all volumes have met their peers, the next split brain is
+    /// another one.
+    fn forget_discard(&mut self) {
+        if self.volumes.iter().flatten().all(Self::is_connected) {
+            if let Some(net) = &mut self.net {
+                net.discard_my_data = false;
+            }
         }
     }
 
@@ -329,11 +342,16 @@ impl<M: Memory> Resource<M> {
         }
         if settled.is_split_brain() {
             let resolved = !matches!(verdict, Verdict::SplitBrain { .. });
+            self.call(v, Handler::InitialSplitBrain, fx);
             fx.act(Act::Notice(Notice::SplitBrain {
                 volume: v,
                 resolved,
             }));
-            if !resolved || !self.yields_to_policy(v, &settled, peer_role, fx) {
+            if !resolved {
+                self.call(v, Handler::SplitBrain, fx);
+                return Outcome::Drop;
+            }
+            if !self.yields_to_policy(v, &settled, peer_role, fx) {
                 return Outcome::Drop;
             }
         }
@@ -361,6 +379,7 @@ impl<M: Memory> Resource<M> {
             || self.app.iter().any(|(_, request)| request.volume == v);
         if busy {
             fx.act(Act::Notice(Notice::PrimaryLost { volume: v }));
+            self.call(v, Handler::PrimaryLostAfterSplitBrain, fx);
             return false;
         }
         let role = Role::Secondary;
@@ -375,6 +394,11 @@ impl<M: Memory> Resource<M> {
             fx,
         );
         true
+    }
+
+    /// Has a handler run that nobody waits for.
+    fn call(&self, v: VolumeIndex, handler: Handler, fx: &mut dyn Effects) {
+        fx.act(Act::RunHandler { volume: v, handler });
     }
 
     fn act_on_verdict(

@@ -5,6 +5,7 @@
 use crate::admin::Request;
 use crate::effects::{Act, Effects, Millis, Notice, Payload, VolumeIndex};
 use crate::memory::Memory;
+use crate::parting::Parting;
 use crate::resource::Resource;
 use crate::volume::{Announcement, Volume};
 use crate::wire::{
@@ -114,6 +115,8 @@ pub(crate) struct Link {
     ping_sent: Millis,
     /// The peer asked to disconnect and was answered yes.
     pub(crate) tearing_down: bool,
+    /// The nodes do not fit together; until when the peer may take to find out, too.
+    pub(crate) parting: Option<Parting>,
     pub(crate) peer_tentative: bool,
 }
 
@@ -134,6 +137,7 @@ impl Default for Link {
             pings_answered: 0,
             ping_sent: 0,
             tearing_down: false,
+            parting: None,
             peer_tentative: false,
         }
     }
@@ -308,6 +312,13 @@ impl<M: Memory> Resource<M> {
     }
 
     pub(crate) fn fail_link(&mut self, reason: LinkFailure, fx: &mut dyn Effects) {
+        if let Some(parting) = self.link.parting {
+            // A peer that was told all has decided, and closes the streams. One that was not is to be met again.
+            return match parting.told() {
+                true => self.end_link(ConnState::Disconnecting, false, fx),
+                false => self.end_link(reason.state(), true, fx),
+            };
+        }
         // While both nodes agree to disconnect, streams that end are what is to be expected (section 7.8).
         if self.link.tearing_down {
             self.end_link(ConnState::TearDown, true, fx);
@@ -438,6 +449,9 @@ impl<M: Memory> Resource<M> {
         if let Some(time) = self.disk_timeout_deadline() {
             at(time);
         }
+        if let (true, Some(parting)) = (self.link.can_send(), self.link.parting) {
+            at(parting.until());
+        }
         if self.link.can_send() {
             at(match self.link.ping_outstanding() {
                 true => {
@@ -461,6 +475,7 @@ impl<M: Memory> Resource<M> {
     pub fn tick(&mut self, now: Millis, fx: &mut dyn Effects) {
         self.now = now;
         let net = self.net.unwrap_or_default();
+        self.parting_tick(fx);
         if self.link.can_send() {
             let quiet_since = self.link.heard.max(self.link.ping_sent);
             if self.link.ping_outstanding() {

@@ -23,7 +23,7 @@ impl<M: Memory> Resource<M> {
         fx: &mut dyn Effects,
     ) {
         self.heard(now);
-        if !self.link.can_send() {
+        if !self.link.can_send() || self.link.parting.is_some() {
             if let Some(slot) = slot {
                 self.release(slot, fx);
             }

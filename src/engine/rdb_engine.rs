@@ -52,6 +52,7 @@ mod handshake;
 mod io_error;
 mod metadata;
 mod packets;
+mod parting;
 mod peer_write;
 mod resync;
 mod state;

@@ -248,6 +248,7 @@ impl<M: Memory> Resource<M> {
                 None => break,
             }
         }
+        self.tell_before_parting(fx);
     }
 
     fn tell(&mut self, v: VolumeIndex, what: Announcement, fx: &mut dyn Effects) {
@@ -334,11 +335,11 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
+        let before = volume.generation.current;
         if old.role != new.role {
-            let current = volume.generation.current;
             volume
                 .generation
-                .set_current(current, new.role == Role::Primary);
+                .set_current(before, new.role == Role::Primary);
         }
         let involved = new.role == Role::Primary || new.peer == Role::Primary;
         let had = matches!(
@@ -371,7 +372,7 @@ impl<M: Memory> Resource<M> {
                 volume.trouble.mint = true;
                 return;
             }
-            self.mint(v, fx);
+            self.mint_after(v, before, fx);
             if new.conn >= ConnState::Connected {
                 self.announce(v, Announcement::Uuids, fx);
             }
@@ -380,10 +381,19 @@ impl<M: Memory> Resource<M> {
 
     /// Gives the volume a new current UUID.
     pub(crate) fn mint(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if let Some(before) = self.vol(v).map(|volume| volume.generation.current) {
+            self.mint_after(v, before, fx);
+        }
+    }
+
+    /// Gives the volume a new current UUID. `before` is the old one, with the role that this node had when the generations parted:
+    /// who was promoted later is the younger Primary (section 8.1).
+    pub(crate) fn mint_after(&mut self, v: VolumeIndex, before: u64, fx: &mut dyn Effects) {
         let random = fx.random();
         if let Some(volume) = self.vol_mut(v) {
             let primary = volume.primary();
             volume.generation.mint(random, primary);
+            volume.generation.bitmap = before;
             self.superblock_changed(v, fx);
         }
     }

@@ -133,6 +133,7 @@ pub(crate) fn notice(res: &Resource, notice: &Notice) {
             resolved: false, ..
         } => "split brain: both nodes changed data on their own",
         Notice::SplitBrain { .. } => "split brain, resolved by policy",
+        Notice::PrimaryLost { .. } => "the split brain is lost by policy, but this Primary is in use",
         Notice::UnrelatedData { .. } => "the data of the nodes have nothing in common",
         Notice::ConfigMismatch(_) => "the configuration of the peer does not fit",
         _ => return,

@@ -166,7 +166,11 @@ impl<M: Memory> Resource<M> {
         let alone =
             (old.conn < C::Connected || old.pdsk <= D::Failed) && volume.generation.bitmap == 0;
         let has_disk = volume.has_disk();
+        let before = volume.generation.current;
         volume.discard_my_data = false;
+        if let Some(net) = &mut self.net {
+            net.discard_my_data = false;
+        }
         self.change(v, new, "promoted by the administrator", fx);
         if has_disk && (forced || alone) {
             // Losing the peer in the same moment may have minted one already.
@@ -175,7 +179,7 @@ impl<M: Memory> Resource<M> {
                     .vol(v)
                     .is_some_and(|volume| volume.generation.bitmap == 0)
             {
-                self.mint(v, fx);
+                self.mint_after(v, before, fx);
             }
         }
         if old.conn >= C::WFReportParams {

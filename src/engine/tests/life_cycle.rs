@@ -4,8 +4,8 @@
 //! are led through the runs of `k-lifecycle.tsv`, and after every stage their superblocks are compared with the file's.
 //!
 //! The values themselves are random. Each is given a name when it is seen first, on either node, in the file and here; then the names
-//! must be the same. Bit 0 of an identifier tells the role, and when the reference writes it is its own affair; the bitmap UUID's,
-//! which decides about younger and older Primaries, is looked at in `split_brain.rs`.
+//! must be the same. Bit 0 of the current UUID tells the role, and when the reference writes it is its own affair; the bitmap UUID's,
+//! which decides about younger and older Primaries, is compared.
 
 mod pair;
 
@@ -107,6 +107,11 @@ impl Run {
             let ours = found_uuids.map(|uuid| self.ours.of(uuid)).join(" : ");
             let place = format!("run {} stage {stage} node {name}", self.name);
             assert_eq!(ours, theirs, "{place}\n{}", self.pair.report());
+            // A sync UUID's bit 0 is as it falls; that of another bitmap UUID tells who was Primary when the generations parted.
+            if self.pair.nodes[n].state().conn == ConnState::StandAlone {
+                let bit = |uuid: u64| uuid & 1;
+                assert_eq!(bit(found.bitmap_uuid), bit(wanted.uuids[1]), "{place}");
+            }
             let mask = FLAGS & !ignored;
             assert_eq!(
                 found.flags.bits() & mask,

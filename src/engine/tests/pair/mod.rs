@@ -13,7 +13,7 @@ use rdb_engine::bitmap::{pages_for, BitmapPages, PageNote};
 use rdb_engine::effects::{Act, DiskOp, Effects, Notice, Outcome, Payload};
 use rdb_engine::epoch::Epoch;
 use rdb_engine::generation::Generation;
-use rdb_engine::handler::HandlerEnd;
+use rdb_engine::handler::{Handler, HandlerEnd};
 use rdb_engine::link::{LinkFailure, LinkTerms, NetOptions};
 use rdb_engine::memory::Memory;
 use rdb_engine::meta::{create, CreateOptions, MetaFlags, Placement, Superblock};
@@ -97,6 +97,8 @@ pub struct Node {
     pub options: DiskOptions,
     /// Blocks that this node was sent in a resync.
     pub resynced: u64,
+    /// Handlers that were run.
+    pub handlers: Vec<Handler>,
     fx: Collector,
     inbox: [VecDeque<(Vec<u8>, Vec<u64>)>; 2],
     app: BTreeMap<u32, (AppIo, u64)>,
@@ -135,6 +137,7 @@ impl Node {
             admin: None,
             options: DiskOptions::default(),
             resynced: 0,
+            handlers: Vec::new(),
             fx: Collector {
                 seed,
                 ..Collector::default()
@@ -173,6 +176,11 @@ impl Node {
         self.notices.iter().filter_map(row).collect()
     }
 
+    /// Whether a handler was asked for.
+    pub fn called(&self, handler: Handler) -> bool {
+        self.handlers.contains(&handler)
+    }
+
     /// Whether a split brain was found and not resolved.
     pub fn saw_split_brain(&self) -> bool {
         let unresolved = |notice: &Notice| {
@@ -198,7 +206,20 @@ pub struct Pair {
     pub cut: bool,
     /// Who accepts the meta stream.
     pub resolve: usize,
+    /// What happens after so many packets were received.
+    pub fuse: Option<(u32, Fault)>,
+    /// How often both streams stood.
+    pub links: u32,
     stamp: u64,
+}
+
+/// Something that happens at a bad time.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// The connection breaks.
+    Break,
+    /// Somebody asks for something.
+    Ask(usize, Request),
 }
 
 impl Default for Pair {
@@ -215,10 +236,31 @@ impl Pair {
             now: 1000,
             cut: false,
             resolve: A,
+            fuse: None,
+            links: 0,
             stamp: 0,
         };
         for n in [A, B] {
             pair.bring_up(n);
+        }
+        pair
+    }
+
+    /// A split brain: both were Primary on their own, `a` wrote one block, `b` two; nobody is Primary now.
+    pub fn split() -> Self {
+        let mut pair = Self::synced();
+        pair.secondary(A);
+        pair.disconnect();
+        for (n, blocks) in [(A, 1), (B, 2)] {
+            pair.primary(n);
+            for block in 0..blocks {
+                pair.write(n, 100 * (n as u64 + 1) + block);
+            }
+            pair.secondary(n);
+        }
+        for node in &mut pair.nodes {
+            node.notices.clear();
+            node.resynced = 0;
         }
         pair
     }
@@ -464,6 +506,14 @@ impl Pair {
         panic!("never happened: {what}; {}", self.report());
     }
 
+    /// Waits until both have dropped the connection for good.
+    pub fn wait_alone(&mut self) {
+        self.wait("both StandAlone", |pair| {
+            let alone = |node: &Node| node.state().conn == ConnState::StandAlone;
+            pair.nodes.iter().all(alone)
+        });
+    }
+
     /// Waits until both nodes are Connected and UpToDate, and checks that their disks are equal.
     pub fn wait_synced(&mut self) {
         self.wait("both UpToDate", |pair| {
@@ -492,7 +542,11 @@ impl Pair {
         for _ in 0..1_000_000 {
             let mut busy = false;
             for n in [A, B] {
-                busy |= self.act(n) || self.transfer(n) || self.receive(n);
+                let received = !busy && self.receive(n);
+                busy |= received || self.act(n) || self.transfer(n);
+                if received {
+                    self.burn();
+                }
             }
             let ready = |node: &Node| node.wants_link && !node.up && !node.closing;
             if !busy && !self.cut && self.nodes.iter().all(ready) {
@@ -506,8 +560,29 @@ impl Pair {
         panic!("endless; {}", self.report());
     }
 
+    fn burn(&mut self) {
+        match &mut self.fuse {
+            Some((0, fault)) => {
+                let fault = *fault;
+                self.fuse = None;
+                match fault {
+                    Fault::Break => {
+                        for n in [A, B] {
+                            self.nodes[n].inbox = Default::default();
+                            self.lose(n);
+                        }
+                    }
+                    Fault::Ask(n, request) => self.begin(n, request),
+                }
+            }
+            Some((left, _)) => *left -= 1,
+            None => (),
+        }
+    }
+
     fn link_up(&mut self) {
         let now = self.now;
+        self.links += 1;
         for n in [A, B] {
             let resolve = self.resolve == n;
             let node = &mut self.nodes[n];
@@ -612,6 +687,7 @@ impl Pair {
             Act::StateChanged { new, .. } => node.states.push(new),
             Act::Notice(notice) => node.notices.push(notice),
             Act::RunHandler { volume, handler } => {
+                node.handlers.push(handler);
                 engine.handler_done(now, volume, handler, HandlerEnd::Exited(0), fx);
             }
             Act::SetCapacity { .. } | Act::Wake | Act::Rearm => (),
