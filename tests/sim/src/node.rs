@@ -2,26 +2,29 @@
 
 //! A node: an engine and a shell around it that a random generator drives.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::rc::Rc;
 
-use rdb_engine::activity_log::{LogSlot, LogStep};
 use rdb_engine::admin::{Refusal, Request, Start};
-use rdb_engine::bitmap::{BitmapPages, PageNote, pages_for};
-use rdb_engine::effects::{Act, DiskOp, Effects, Millis, Notice, Outcome, Payload};
+use rdb_engine::effects::{Act, DiskOp, Millis, Outcome, Payload};
 use rdb_engine::epoch::Epoch;
-use rdb_engine::handler::HandlerEnd;
-use rdb_engine::link::LinkFailure;
+use rdb_engine::link::{LinkFailure, LinkTerms};
 use rdb_engine::memory::Memory;
-use rdb_engine::meta::{CreateOptions, Placement, Superblock, create};
+use rdb_engine::meta::EXTENT_SECTORS;
 use rdb_engine::peer_request::PeerRequest;
-use rdb_engine::request::{AppIo, AppOp, AppRequest, Submit};
+use rdb_engine::request::{AppOp, AppRequest, Submit};
 use rdb_engine::resource::{Resource, Tables};
 use rdb_engine::slots::Entry;
-use rdb_engine::volume::{AttachedDisk, DiskOptions, Volume};
-use rdb_engine::wire::{Header, QueueLimits, Range, Socket, State};
+use rdb_engine::volume::{DiskOptions, Volume};
+use rdb_engine::wire::{Header, Range, Socket, State};
 
-use crate::disk::{Disk, Stamp};
+use crate::area::{Area, Stamp};
+use crate::disk::{Class, Disk};
+use crate::metadata::{Interrupted, Metadata};
+use crate::plan::created;
+use crate::queues::{AppWork, Event, Queues};
 use crate::rng::Rng;
+use crate::trace::{Trace, say, violation};
 
 /// The engine's memory on the host.
 pub struct HostMemory;
@@ -31,68 +34,36 @@ impl Memory for HostMemory {
     type Table<T> = Vec<T>;
 }
 
-/// Sectors of the simulated device, metadata not included.
-pub const SECTORS: u64 = 2048;
+/// Requests of the application that the engine has room for.
+const APP_SLOTS: usize = 64;
+
+/// Requests of the peer that the engine has room for.
+const PEER_SLOTS: usize = 48;
 
 /// A packet with its payload, as it travels.
 #[derive(Clone)]
 pub struct Message {
     /// Header and body.
     pub bytes: Vec<u8>,
-    /// One stamp a sector.
+    /// What the payload says of the cells that it covers.
     pub payload: Vec<Stamp>,
 }
 
-/// A request of the application that is under way.
-#[derive(Clone)]
-pub struct AppWork {
-    /// What was asked for.
-    pub io: AppIo,
-    /// What a write writes.
-    pub stamp: Stamp,
-    /// What a read found.
-    pub found: Vec<Stamp>,
-}
-
-/// An operation on the lower disk that is under way.
-enum Running {
-    App(u32, bool),
-    Peer(u32, DiskOp, Range, bool, bool),
-}
-
-/// What came out of a step, for the world.
-pub enum Happened {
-    /// A request of the application ended; what a read found.
-    Completed(AppWork, Outcome, Vec<Stamp>),
-}
-
-struct Collector<'a> {
-    outbox: &'a mut [VecDeque<(Vec<u8>, Payload)>; 2],
-    acts: &'a mut VecDeque<Act>,
-    app: &'a mut BTreeMap<u32, AppWork>,
-    done: &'a mut VecDeque<(Act, AppWork)>,
-    rng: &'a mut Rng,
-}
-
-impl Effects for Collector<'_> {
-    fn send(&mut self, stream: Socket, bytes: &[u8], payload: Payload) {
-        self.outbox[usize::from(stream == Socket::Meta)].push_back((bytes.to_vec(), payload));
-    }
-
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::CompleteApp { slot, .. } | Act::CompleteAppRead { slot, .. } => {
-                let work = self.app.remove(&slot).expect("a request completes once");
-                self.done.push_back((act, work));
-            }
-            Act::Wake | Act::Rearm => (),
-            act => self.acts.push_back(act),
-        }
-    }
-
-    fn random(&mut self) -> u64 {
-        self.rng.bits()
-    }
+/// A data operation on the lower disk that is under way.
+pub(crate) enum Running {
+    App {
+        slot: u32,
+        work: AppWork,
+        /// If it succeeds the request is done.
+        alone: bool,
+    },
+    Peer {
+        slot: u32,
+        op: DiskOp,
+        range: Range,
+        fua: bool,
+        preflush: bool,
+    },
 }
 
 /// The link as one node sees it.
@@ -106,6 +77,40 @@ pub enum Link {
     Up,
 }
 
+/// What a node could do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Start a data operation on the disk, or the like.
+    Task,
+    /// Open the link.
+    Work,
+    /// One step of the disk worker.
+    DiskWork,
+    /// One step of an attach.
+    Attach,
+    /// A data operation on the disk ends.
+    Disk,
+    /// Send a packet on a stream.
+    Send(usize),
+    /// Receive a packet from a stream.
+    Receive(usize),
+}
+
+/// What a node is made of.
+#[derive(Clone)]
+pub struct Make {
+    /// Sectors of the lower disk, metadata included.
+    pub sectors: u64,
+    /// Where the application writes.
+    pub area: Rc<Area>,
+    /// Metadata on a device of their own.
+    pub external: bool,
+    /// Options of the disk.
+    pub options: DiskOptions,
+    /// The log of the run.
+    pub trace: Trace,
+}
+
 /// A simulated node.
 pub struct Node {
     /// Name in the log.
@@ -116,128 +121,143 @@ pub struct Node {
     pub disk: Disk,
     /// The connection.
     pub link: Link,
-    /// `CloseLink` was asked for and not carried out yet.
-    pub closing: bool,
     /// It runs.
     pub alive: bool,
-    /// Packets that wait to be sent, by stream.
-    pub outbox: [VecDeque<(Vec<u8>, Payload)>; 2],
     /// Packets that wait to be received, by stream.
     pub inbox: [VecDeque<Message>; 2],
-    /// Requests of the application, by slot.
-    pub app: BTreeMap<u32, AppWork>,
+    /// The stream ends after what is in the inbox.
+    pub ended: [bool; 2],
+    /// What is sent on the stream is lost from now on.
+    pub deaf: [bool; 2],
+    /// A connection that stands, and that it has not heard of yet.
+    pub offered: Option<u64>,
+    /// Until then nothing arrives on the stream.
+    pub stalled_until: [Millis; 2],
+    /// Until then the disk does not answer.
+    pub slow_until: Millis,
+    /// Until then the node does not run.
+    pub frozen_until: Millis,
     /// The last request of the administrator and, once it is there, its answer.
     pub admin: Option<Option<Result<(), Refusal>>>,
-    /// What happened.
-    pub log: Vec<String>,
-    acts: VecDeque<Act>,
-    done: VecDeque<(Act, AppWork)>,
-    running: Vec<Running>,
-    buffers: BTreeMap<u32, Vec<Stamp>>,
-    in_bitmap: Option<usize>,
-}
-
-macro_rules! feed {
-    ($node:expr, $rng:expr, |$engine:ident, $fx:ident| $call:expr) => {{
-        let Node {
-            engine: $engine,
-            outbox,
-            acts,
-            app,
-            done,
-            ..
-        } = &mut *$node;
-        let mut collector = Collector {
-            outbox,
-            acts,
-            app,
-            done,
-            rng: $rng,
-        };
-        let $fx: &mut dyn Effects = &mut collector;
-        $call
-    }};
+    /// The last request of the administrator.
+    pub asked: Option<Request>,
+    /// What the engine asked for.
+    pub q: Queues,
+    /// Options for the next attach.
+    pub options: DiskOptions,
+    /// How often it has died.
+    pub crashes: u64,
+    pub(crate) trace: Trace,
+    pub(crate) metadata: Metadata,
+    pub(crate) running: Vec<Running>,
+    make: Make,
+    rng: Rng,
 }
 
 fn engine() -> Resource<HostMemory> {
     let table = |n: usize| (0..n).map(|_| Entry::<AppRequest>::default()).collect();
     let peer = |n: usize| (0..n).map(|_| Entry::<PeerRequest>::default()).collect();
     Resource::new(Tables {
-        app: table(64),
-        peer: peer(48),
-        epochs: vec![Epoch::default(); 64],
+        app: table(APP_SLOTS),
+        peer: peer(PEER_SLOTS),
+        epochs: vec![Epoch::default(); APP_SLOTS],
         volumes: (0..2).map(|_| None::<Volume<HostMemory>>).collect(),
     })
 }
 
 impl Node {
     /// A node with a disk that has fresh metadata, not attached.
-    pub fn new(name: &'static str) -> Self {
-        let size = SECTORS + 512;
-        let created =
-            create(Placement::Internal, size, size, &CreateOptions::default()).expect("sizes fit");
-        let superblock: Superblock = created.superblock;
-        let disk = Disk::new(SECTORS, superblock, SECTORS.div_ceil(512) as usize);
+    pub fn new(name: &'static str, make: &Make, mut rng: Rng) -> Self {
+        let disk = Disk::new(&created(make.sectors), make.area.cells(), make.external);
+        let q = Queues::new(APP_SLOTS, PEER_SLOTS, Rng::new(rng.bits()));
         Self {
             name,
             engine: engine(),
             disk,
             link: Link::Closed,
-            closing: false,
             alive: true,
-            outbox: Default::default(),
             inbox: Default::default(),
-            app: BTreeMap::new(),
+            ended: [false; 2],
+            deaf: [false; 2],
+            offered: None,
+            stalled_until: [0; 2],
+            slow_until: 0,
+            frozen_until: 0,
             admin: None,
-            log: Vec::new(),
-            acts: VecDeque::new(),
-            done: VecDeque::new(),
+            asked: None,
+            q,
+            options: make.options,
+            crashes: 0,
+            trace: make.trace.clone(),
+            metadata: Metadata::default(),
             running: Vec::new(),
-            buffers: BTreeMap::new(),
-            in_bitmap: None,
+            make: make.clone(),
+            rng,
         }
     }
 
-    /// Adds the volume and attaches the disk, as `up` does before `connect`.
-    pub fn bring_up(&mut self, now: Millis, rng: &mut Rng) {
-        let superblock = self.disk.superblock;
-        self.disk.replay_log();
-        let bitmap = self.disk.bitmap.clone();
-        let limits = QueueLimits {
-            physical_block_size: 512,
-            logical_block_size: 512,
-            alignment_offset: 0,
-            io_min: 512,
-            io_opt: 0,
-            discard_enabled: false,
-        };
-        let attached = AttachedDisk {
-            superblock,
-            usable_sectors: SECTORS,
-            pages: vec![PageNote::default(); pages_for(bitmap.len())],
-            bitmap,
-            log: Some(vec![LogSlot::default(); 67]),
-            options: DiskOptions::default(),
-            limits,
-        };
-        feed!(self, rng, |engine, fx| {
-            let v = engine.add_volume(0, 0, fx).expect("room for a volume");
-            engine.attach(now, v, attached, fx).expect("the disk fits");
-        });
+    /// Adds the diskless volume, as the first step of `up`.
+    pub fn add_volume(&mut self) {
+        if self.engine.volume(0).is_none() {
+            self.engine
+                .add_volume(0, 0, &mut self.q)
+                .expect("room for a volume");
+        }
     }
 
-    /// The node dies, and what was not flushed with it.
-    pub fn crash(&mut self, rng: &mut Rng) {
-        let mut disk = self.disk.clone();
-        disk.lose_power(rng);
-        let log = std::mem::take(&mut self.log);
-        *self = Self {
-            disk,
-            log,
-            alive: false,
-            ..Self::new(self.name)
+    /// Makes new metadata on a disk that is not attached.
+    pub fn create_metadata(&mut self) {
+        self.disk.format(&created(self.make.sectors));
+    }
+
+    /// The node dies. With `power` the disk's cache dies with it.
+    pub fn crash(&mut self, power: bool, rng: &mut Rng) -> Vec<Interrupted> {
+        let mut met = self.metadata.crash(&mut self.disk, rng);
+        for running in std::mem::take(&mut self.running) {
+            met.extend(self.interrupt(running, rng));
+        }
+        if power {
+            self.disk.lose_power(rng);
+        }
+        say!(self.trace, self.name, "--- crash, power lost: {power}, met {met:?}");
+        self.engine = engine();
+        self.q = Queues::new(APP_SLOTS, PEER_SLOTS, Rng::new(self.rng.bits()));
+        self.link = Link::Closed;
+        self.alive = false;
+        self.inbox.iter_mut().for_each(VecDeque::clear);
+        self.ended = [false; 2];
+        self.deaf = [false; 2];
+        self.offered = None;
+        self.stalled_until = [0; 2];
+        self.admin = None;
+        self.asked = None;
+        self.frozen_until = 0;
+        self.crashes += 1;
+        met
+    }
+
+    fn interrupt(&mut self, running: Running, rng: &mut Rng) -> Option<Interrupted> {
+        let (range, stamps) = match running {
+            Running::App { work, .. } if work.io.op != AppOp::Read => {
+                let at = self.make.area.span(&work.io.range);
+                (work.io.range, vec![work.content(); at.len()])
+            }
+            Running::Peer {
+                slot, op, range, ..
+            } if op != DiskOp::Read => {
+                let at = self.make.area.span(&range);
+                let zeroes = vec![0; at.len()];
+                let data = self.q.buffers[slot as usize].take();
+                (range, data.unwrap_or(zeroes))
+            }
+            _ => return None,
         };
-        self.log.push("--- crash".into());
+        let at = self.make.area.span(&range);
+        self.disk.tear(at, &stamps, rng);
+        Some(Interrupted {
+            class: Class::Write,
+            torn: range.sectors() > 1,
+        })
     }
 
     /// State of its volume.
@@ -248,25 +268,27 @@ impl Node {
     }
 
     /// Begins a request of the administrator.
-    pub fn admin(&mut self, now: Millis, request: Request, rng: &mut Rng) {
-        self.log.push(format!("{now} admin {request:?}"));
-        let start = feed!(self, rng, |engine, fx| engine.admin(now, request, fx));
+    pub fn admin(&mut self, now: Millis, request: Request) {
+        let start = self.engine.admin(now, request, &mut self.q);
+        say!(self.trace, self.name, "# {} -> {start:?}", brief(&request));
+        self.asked = Some(request);
         self.admin = Some(match start {
             Start::Done(result) => Some(result),
             Start::Pending => None,
         });
     }
 
+    /// A request of the administrator is under way.
+    pub fn admin_busy(&self) -> bool {
+        self.admin == Some(None) || self.metadata.is_attaching()
+    }
+
     /// Submits a request of the application. `None`: it must wait.
-    pub fn submit(
-        &mut self,
-        now: Millis,
-        work: AppWork,
-        rng: &mut Rng,
-    ) -> Option<Result<(), Outcome>> {
-        match feed!(self, rng, |engine, fx| engine.submit(now, 0, work.io, fx)) {
+    pub fn submit(&mut self, now: Millis, work: AppWork) -> Option<Result<(), Outcome>> {
+        match self.engine.submit(now, 0, work.io, &mut self.q) {
             Submit::Accepted(slot) => {
-                assert!(self.app.insert(slot, work).is_none(), "a slot is used once");
+                let free = self.q.app[slot as usize].replace(work).is_none();
+                assert!(free, "a slot is used once");
                 Some(Ok(()))
             }
             Submit::Busy => None,
@@ -274,66 +296,67 @@ impl Node {
         }
     }
 
-    /// Everything that this node could do next, as numbers for [`Node::step`].
-    pub fn choices(&self, out: &mut Vec<u32>) {
-        if !self.alive {
+    /// Everything that this node could do next.
+    pub fn choices(&self, now: Millis, n: usize, out: &mut Vec<(usize, Choice)>) {
+        if !self.alive || now < self.frozen_until {
             return;
         }
-        let mut can = |choice: u32, yes: bool| {
+        let mut can = |choice: Choice, yes: bool| {
             if yes {
-                out.push(choice);
+                out.push((n, choice));
             }
         };
-        can(0, !self.acts.is_empty());
-        can(1, !self.running.is_empty());
-        can(
-            2,
-            !self.outbox[0].is_empty() && self.link == Link::Up && !self.closing,
-        );
-        can(
-            3,
-            !self.outbox[1].is_empty() && self.link == Link::Up && !self.closing,
-        );
-        can(
-            4,
-            !self.inbox[0].is_empty()
-                && self.link == Link::Up
-                && !self.closing
-                && self.engine.receiver_ready(),
-        );
-        can(
-            5,
-            !self.inbox[1].is_empty() && self.link == Link::Up && !self.closing,
-        );
-        can(6, !self.done.is_empty());
-    }
-
-    /// Does one thing of [`Node::choices`]. Messages for the peer go to `wire`.
-    pub fn step(
-        &mut self,
-        choice: u32,
-        now: Millis,
-        rng: &mut Rng,
-        wire: &mut Vec<(usize, Message)>,
-        happened: &mut Vec<Happened>,
-    ) {
-        match choice {
-            0 => self.act(now, rng),
-            1 => self.complete_io(now, rng),
-            2 => self.send(0, now, rng, wire),
-            3 => self.send(1, now, rng, wire),
-            4 => self.receive(0, now, rng),
-            5 => self.receive(1, now, rng),
-            _ => self.complete_app(now, rng, happened),
+        let disk = now >= self.slow_until;
+        can(Choice::Task, !self.q.tasks.is_empty());
+        can(Choice::Work, !self.q.work.is_empty());
+        can(Choice::DiskWork, disk && self.has_disk_work());
+        can(Choice::Attach, disk && self.metadata.is_attaching());
+        can(Choice::Disk, disk && !self.running.is_empty());
+        if self.link != Link::Up || self.q.closing {
+            return;
+        }
+        for stream in 0..2 {
+            can(Choice::Send(stream), !self.q.outbox[stream].is_empty());
+            let arrived =
+                !self.inbox[stream].is_empty() && now >= self.stalled_until[stream];
+            can(
+                Choice::Receive(stream),
+                arrived && (stream == 1 || self.engine.receiver_ready()),
+            );
         }
     }
 
-    fn act(&mut self, now: Millis, rng: &mut Rng) {
-        let Some(act) = self.acts.pop_front() else {
-            return;
-        };
-        match act {
-            Act::SubmitApp { slot, alone, .. } => self.running.push(Running::App(slot, alone)),
+    /// Does one thing of [`Node::choices`]. A message for the peer comes back.
+    pub fn step(&mut self, choice: Choice, now: Millis, rng: &mut Rng) -> Option<Message> {
+        match choice {
+            Choice::Task => self.task(now, rng),
+            Choice::Work => {
+                self.q.work.pop_front();
+                self.link = Link::Wanted;
+            }
+            Choice::DiskWork => self.disk_work(now, rng),
+            Choice::Attach => self.attach_work(now, rng),
+            Choice::Disk => self.complete_io(now, rng),
+            Choice::Send(stream) => return self.send(stream, now),
+            Choice::Receive(stream) => self.receive(stream, now),
+        }
+        None
+    }
+
+    fn task(&mut self, now: Millis, rng: &mut Rng) {
+        let pick = rng.below(self.q.tasks.len() as u64) as usize;
+        match self.q.tasks.swap_remove(pick) {
+            Act::SubmitApp { slot, alone, .. } => {
+                let work = self.q.app[slot as usize]
+                    .clone()
+                    .expect("a request that is submitted is in the table");
+                self.check_log(&work);
+                if matches!(work.io.op, AppOp::Write) {
+                    self.q.events.push(Event::MayReach(true, work.clone()));
+                }
+                say!(self.trace, self.name, "disk <- {}", show(&work));
+                self.running.push(Running::App { slot, work, alone });
+            }
             Act::SubmitPeer {
                 slot,
                 op,
@@ -342,240 +365,212 @@ impl Node {
                 preflush,
                 ..
             } => {
-                self.running
-                    .push(Running::Peer(slot, op, range, fua, preflush));
+                say!(self.trace, self.name, "disk <- peer {op:?} {}", at(&range));
+                self.running.push(Running::Peer {
+                    slot,
+                    op,
+                    range,
+                    fua,
+                    preflush,
+                });
             }
             Act::ReleasePeer { slot } => {
-                self.buffers.remove(&slot);
-                feed!(self, rng, |engine, fx| engine.peer_released(now, slot, fx));
+                self.q.buffers[slot as usize] = None;
+                self.engine.peer_released(now, slot, &mut self.q);
             }
-            Act::FlushDisk { volume } => {
-                self.disk.flush();
-                feed!(self, rng, |engine, fx| engine
-                    .flush_done(now, volume, true, fx));
-            }
-            Act::WriteSuperblock { volume } => {
-                if let Some((number, superblock)) = self.engine.superblock(volume) {
-                    self.disk.flush();
-                    self.disk.superblock = superblock;
-                    feed!(self, rng, |engine, fx| engine
-                        .superblock_done(now, volume, number, true, fx));
-                }
-            }
-            Act::WriteBitmap { volume } => {
-                while let Some(pages) = self.engine.next_bitmap_pages(volume, 0, 1) {
-                    self.write_pages(volume, pages);
-                }
-                feed!(self, rng, |engine, fx| engine
-                    .bitmap_written(now, volume, true, fx));
-            }
-            Act::WriteLog { volume } => {
-                let mut block = vec![0; 4096];
-                loop {
-                    match self.engine.log_step(volume, &mut block) {
-                        LogStep::Pages(pages) => self.write_pages(volume, pages),
-                        LogStep::Block { number } => {
-                            self.disk.flush();
-                            self.disk.write_log(number, block);
-                            break;
-                        }
-                        LogStep::Nothing => return,
-                    }
-                }
-                feed!(self, rng, |engine, fx| engine
-                    .log_written(now, volume, true, fx));
-            }
-            Act::CloseDisk { volume } => {
-                feed!(self, rng, |engine, fx| engine.disk_closed(now, volume, fx))
-            }
-            Act::OpenLink { .. } => self.link = Link::Wanted,
-            Act::CloseLink => self.closing = true,
-            Act::AdminDone(result) => self.admin = Some(Some(result)),
-            Act::StateChanged { old, new, why, .. } => {
-                self.log
-                    .push(format!("{now} {} -> {} ({why})", show(&old), show(&new)));
-            }
-            Act::Notice(notice) => self.notice(now, notice),
-            Act::RunHandler { volume, handler } => {
-                feed!(self, rng, |engine, fx| engine.handler_done(
-                    now,
-                    volume,
-                    handler,
-                    HandlerEnd::Exited(0),
-                    fx
-                ));
-            }
-            Act::SetCapacity { .. } | Act::Wake | Act::Rearm => (),
-            Act::CompleteApp { .. } | Act::CompleteAppRead { .. } => unreachable!("taken in act()"),
+            act => unreachable!("{act:?} is no task"),
         }
     }
 
-    fn write_pages(&mut self, volume: usize, pages: BitmapPages) {
-        if pages.flush_data {
-            self.disk.flush();
+    /// No data write is issued before a crash would mark its extents.
+    fn check_log(&mut self, work: &AppWork) {
+        if matches!(work.io.op, AppOp::Read | AppOp::Flush)  {
+            return;
         }
-        let words = self.engine.bitmap_words(volume).unwrap_or_default();
-        let span = pages.words();
-        let span = span.start..span.end.min(words.len());
-        self.disk.bitmap[span.clone()].copy_from_slice(&words[span]);
-    }
-
-    fn notice(&mut self, now: Millis, notice: Notice) {
-        self.log.push(format!("{now} {notice:?}"));
-    }
-
-    /// Carries `CloseLink` out.
-    pub fn close_link(&mut self, now: Millis, rng: &mut Rng) {
-        self.closing = false;
-        self.link = Link::Closed;
-        self.in_bitmap = None;
-        for stream in 0..2 {
-            self.outbox[stream].clear();
-            self.inbox[stream].clear();
+        let range = work.io.range;
+        let extents = range.sector / EXTENT_SECTORS..range.end().div_ceil(EXTENT_SECTORS);
+        for extent in extents {
+            if !self.disk.would_mark(extent as u32) {
+                violation!(
+                    "{}: write {} at {} is issued, but extent {extent} is not in the log on stable storage",
+                    self.name,
+                    work.stamp,
+                    at(&range),
+                );
+            }
         }
-        feed!(self, rng, |engine, fx| engine.link_closed(now, fx));
-    }
-
-    /// The peer's end is gone.
-    pub fn peer_gone(&mut self, now: Millis, failure: LinkFailure, rng: &mut Rng) {
-        feed!(self, rng, |engine, fx| engine.link_lost(now, failure, fx));
-    }
-
-    /// Time has passed.
-    pub fn tick(&mut self, now: Millis, rng: &mut Rng) {
-        feed!(self, rng, |engine, fx| engine.tick(now, fx));
-    }
-
-    /// Both streams to the peer stand.
-    pub fn link_up(&mut self, now: Millis, terms: rdb_engine::link::LinkTerms, rng: &mut Rng) {
-        self.link = Link::Up;
-        feed!(self, rng, |engine, fx| engine.link_up(now, terms, fx));
     }
 
     fn complete_io(&mut self, now: Millis, rng: &mut Rng) {
         let pick = rng.below(self.running.len() as u64) as usize;
         match self.running.swap_remove(pick) {
-            Running::App(slot, alone) => {
-                let work = self
-                    .app
-                    .get(&slot)
-                    .expect("a running request is in the table")
-                    .clone();
-                let io = work.io;
-                match io.op {
-                    AppOp::Write => {
-                        if io.preflush {
-                            self.disk.flush();
-                        }
-                        let stamps = vec![work.stamp; io.range.sectors() as usize];
-                        self.disk.write(io.range.sector, &stamps, io.fua);
-                    }
-                    AppOp::Flush => self.disk.flush(),
-                    AppOp::Read => {
-                        let at = io.range.sector as usize..io.range.end() as usize;
-                        let found = self.disk.sectors[at].to_vec();
-                        self.app.get_mut(&slot).expect("as above").found = found;
-                    }
-                    _ => (),
-                }
-                if alone {
-                    let work = self.app.remove(&slot).expect("as above");
-                    let outcome = Outcome::Ok;
-                    self.done
-                        .push_back((Act::CompleteApp { slot, outcome }, work));
-                }
-                feed!(self, rng, |engine, fx| engine
-                    .app_local_done(now, slot, true, fx));
+            Running::App { slot, work, alone } => {
+                self.complete_app_io(now, slot, &work, alone, rng);
             }
-            Running::Peer(slot, op, range, fua, preflush) => {
-                let at = range.sector as usize..range.end() as usize;
-                match op {
-                    DiskOp::Read => {
-                        self.buffers.insert(slot, self.disk.sectors[at].to_vec());
+            Running::Peer {
+                slot,
+                op,
+                range,
+                fua,
+                preflush,
+            } => {
+                let span = self.make.area.span(&range);
+                let mut ok = !preflush || self.flush();
+                if op == DiskOp::Read {
+                    ok = self.disk.succeeds(Class::Read);
+                    if ok {
+                        self.q.buffers[slot as usize] = Some(self.disk.cells[span].to_vec());
                     }
-                    DiskOp::Write => {
-                        if preflush {
-                            self.disk.flush();
-                        }
-                        let stamps = self
-                            .buffers
-                            .get(&slot)
-                            .expect("a write has its data")
-                            .clone();
-                        self.disk.write(range.sector, &stamps, fua);
-                    }
-                    DiskOp::Discard | DiskOp::Zeroes { .. } => {
-                        self.disk.write(range.sector, &vec![0; at.len()], false);
-                    }
+                } else if ok {
+                    let zeroes = vec![0; span.len()];
+                    let data = match op {
+                        DiskOp::Write => self.q.buffers[slot as usize]
+                            .clone()
+                            .expect("a write has its data"),
+                        _ => zeroes,
+                    };
+                    ok = self.write(span, &data, fua, rng);
                 }
-                feed!(self, rng, |engine, fx| engine
-                    .peer_disk_done(now, slot, true, fx));
+                say!(self.trace, self.name, "disk -> peer {op:?} {} {ok}", at(&range));
+                self.engine.peer_disk_done(now, slot, ok, &mut self.q);
             }
         }
     }
 
-    fn send(
+    fn complete_app_io(
         &mut self,
-        stream: usize,
         now: Millis,
+        slot: u32,
+        work: &AppWork,
+        alone: bool,
         rng: &mut Rng,
-        wire: &mut Vec<(usize, Message)>,
     ) {
-        let Some((bytes, payload)) = self.outbox[stream].front().cloned() else {
-            return;
+        let io = work.io;
+        let span = self.make.area.span(&io.range);
+        let mut found = Vec::new();
+        let ok = match io.op {
+            AppOp::Read => {
+                found = self.disk.cells[span].to_vec();
+                self.disk.succeeds(Class::Read)
+            }
+            AppOp::Flush => self.flush(),
+            _ => {
+                let stamps = vec![work.content(); span.len()];
+                (!io.preflush || self.flush()) && self.write(span, &stamps, io.fua, rng)
+            }
         };
+        say!(self.trace, self.name, "disk -> {} {ok}", show(work));
+        let place = self.q.app[slot as usize].as_mut();
+        if let Some(place) = place.filter(|place| place.stamp == work.stamp) {
+            place.local = Some(ok);
+            if ok {
+                place.found = found;
+            }
+            if ok && alone {
+                let done = self.q.take(slot);
+                self.q.events.push(Event::Completed(done, Outcome::Ok));
+            }
+            self.engine.app_local_done(now, slot, ok, &mut self.q);
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        let ok = self.disk.succeeds(Class::Flush);
+        if ok {
+            self.disk.flush_data();
+        }
+        ok
+    }
+
+    fn write(
+        &mut self,
+        at: std::ops::Range<usize>,
+        stamps: &[Stamp],
+        fua: bool,
+        rng: &mut Rng,
+    ) -> bool {
+        let ok = self.disk.succeeds(Class::Write);
+        match ok {
+            true => self.disk.write(at, stamps, fua),
+            false => self.disk.tear(at, stamps, rng),
+        }
+        ok
+    }
+
+    /// Carries `CloseLink` out.
+    pub fn close_link(&mut self, now: Millis) {
+        self.q.closing = false;
+        self.link = Link::Closed;
+        self.inbox.iter_mut().for_each(VecDeque::clear);
+        self.ended = [false; 2];
+        self.deaf = [false; 2];
+        self.engine.link_closed(now, &mut self.q);
+    }
+
+    /// A stream has ended, or the peer's end is gone.
+    pub fn peer_gone(&mut self, now: Millis, failure: LinkFailure) {
+        self.engine.link_lost(now, failure, &mut self.q);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Millis) {
+        self.engine.tick(now, &mut self.q);
+    }
+
+    /// Both streams to the peer stand.
+    pub fn link_up(&mut self, now: Millis, connection: u64, terms: LinkTerms) {
+        self.link = Link::Up;
+        self.q.link_open = true;
+        self.q.connection = connection;
+        self.engine.link_up(now, terms, &mut self.q);
+    }
+
+    fn send(&mut self, stream: usize, now: Millis) -> Option<Message> {
+        let (bytes, payload) = self.q.outbox[stream].front().cloned()?;
         if let Payload::Bitmap { volume } = payload {
             let mut packet = vec![0; 4096];
-            match self.engine.bitmap_packet(volume, &mut packet) {
-                Some(len) => {
-                    packet.truncate(len);
-                    wire.push((
-                        stream,
-                        Message {
-                            bytes: packet,
-                            payload: Vec::new(),
-                        },
-                    ));
-                    return;
-                }
-                None => {
-                    self.outbox[stream].pop_front();
-                    return;
-                }
-            }
+            let Some(len) = self.engine.bitmap_packet(volume, &mut packet) else {
+                self.q.outbox[stream].pop_front();
+                return None;
+            };
+            packet.truncate(len);
+            return Some(Message {
+                bytes: packet,
+                payload: Vec::new(),
+            });
         }
-        self.outbox[stream].pop_front();
+        self.q.outbox[stream].pop_front();
         let data = match payload {
             Payload::App { slot, .. } => {
-                let work = self.app.get(&slot).expect("a write stays until it is sent");
-                vec![work.stamp; work.io.range.sectors() as usize]
+                let connection = self.q.connection;
+                let work = self.q.app[slot as usize]
+                    .as_mut()
+                    .expect("a write stays until it is sent");
+                work.sent_over = Some(connection);
+                self.q.events.push(Event::MayReach(false, work.clone()));
+                let work = self.q.app[slot as usize].as_ref()?;
+                vec![work.stamp; self.make.area.span(&work.io.range).len()]
             }
-            Payload::Peer { slot } => self
-                .buffers
-                .get(&slot)
-                .expect("a reply has its data")
-                .clone(),
+            Payload::Peer { slot } => self.q.buffers[slot as usize]
+                .clone()
+                .expect("an answer has its data"),
             _ => Vec::new(),
         };
-        wire.push((
-            stream,
-            Message {
-                bytes,
-                payload: data,
-            },
-        ));
         match payload {
-            Payload::Peer { slot } => {
-                feed!(self, rng, |engine, fx| engine.peer_sent(now, slot, fx))
-            }
+            Payload::Peer { slot } => self.engine.peer_sent(now, slot, &mut self.q),
             Payload::App { slot, report: true } => {
-                feed!(self, rng, |engine, fx| engine.app_sent(now, slot, fx));
+                self.engine.app_sent(now, slot, &mut self.q);
             }
+            Payload::Last => self.engine.last_sent(now, &mut self.q),
             _ => (),
         }
+        Some(Message {
+            bytes,
+            payload: data,
+        })
     }
 
-    fn receive(&mut self, stream: usize, now: Millis, rng: &mut Rng) {
+    fn receive(&mut self, stream: usize, now: Millis) {
         let Some(message) = self.inbox[stream].pop_front() else {
             return;
         };
@@ -587,54 +582,65 @@ impl Node {
         let body = &message.bytes[format.len()..];
         let packet = frame.decode(body, &agreed).expect("good packets");
         let slot = (frame.payload_len > 0).then(|| {
-            assert_eq!(
-                frame.payload_len as usize,
-                message.payload.len() * 512,
-                "{header:?}"
-            );
             let slot = self
                 .engine
                 .reserve_peer(frame.payload_len)
                 .expect("the receiver was ready");
-            self.buffers.insert(slot, message.payload.clone());
+            self.q.buffers[slot as usize] = Some(message.payload);
             slot
         });
-        feed!(self, rng, |engine, fx| engine
-            .packet(now, socket, &header, &packet, slot, fx));
+        say!(self.trace, self.name, "{}", packet_name(&packet));
+        self.engine.heard(now);
+        self.engine
+            .packet(now, socket, &header, &packet, slot, &mut self.q);
     }
 
-    fn complete_app(&mut self, now: Millis, rng: &mut Rng, happened: &mut Vec<Happened>) {
-        let Some((act, work)) = self.done.pop_front() else {
-            return;
-        };
-        match act {
-            Act::CompleteApp { outcome, .. } => {
-                let read = work.found.clone();
-                happened.push(Happened::Completed(work, outcome, read));
-            }
-            Act::CompleteAppRead { peer, .. } => {
-                let data = self.buffers.remove(&peer).expect("a read has its data");
-                feed!(self, rng, |engine, fx| engine.peer_released(now, peer, fx));
-                happened.push(Happened::Completed(work, Outcome::Ok, data));
-            }
-            _ => (),
-        }
-    }
-
-    /// Requests and work that are not finished.
+    /// Nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.acts.is_empty()
+        self.q.is_idle()
             && self.running.is_empty()
-            && self.done.is_empty()
-            && self.app.is_empty()
-            && self.outbox.iter().all(VecDeque::is_empty)
+            && self.metadata.is_idle()
             && self.inbox.iter().all(VecDeque::is_empty)
+    }
+
+    /// The sooner of the times when it wants to be called; `None` while it does not run.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.alive.then(|| self.engine.next_deadline()).flatten()
+    }
+
+
+    /// Takes the next thing that the world has not seen.
+    pub fn next_event(&mut self) -> Option<Event> {
+        (!self.q.events.is_empty()).then(|| self.q.events.remove(0))
     }
 }
 
-fn show(state: &State) -> String {
-    format!(
-        "{}/{} {} {}/{}",
-        state.role, state.peer, state.conn, state.disk, state.pdsk
-    )
+/// A range of sectors for the log.
+pub fn at(range: &Range) -> String {
+    format!("{}+{}", range.sector, range.sectors())
+}
+
+fn show(work: &AppWork) -> String {
+    format!("{:?} {} #{}", work.io.op, at(&work.io.range), work.stamp)
+}
+
+fn packet_name(packet: &rdb_engine::wire::Packet<'_>) -> String {
+    let mut text = format!("<- {packet:?}");
+    if text.len() > 140 {
+        text.truncate((0..=140).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
+/// A request of the administrator for the log.
+pub fn brief(request: &Request) -> String {
+    match request {
+        Request::Connect(net) => format!(
+            "Connect {:?}{}",
+            net.protocol,
+            if net.discard_my_data { " --discard-my-data" } else { "" }
+        ),
+        other => format!("{other:?}"),
+    }
 }

@@ -1,52 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two nodes, the network between them, an application, and the oracle.
+//! Two nodes, the application, and time.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use rdb_engine::admin::Request;
-use rdb_engine::effects::{Millis, Outcome};
-use rdb_engine::link::{LinkFailure, LinkTerms, NetOptions};
+use rdb_engine::effects::{Millis, Notice, Outcome};
 use rdb_engine::request::{AppIo, AppOp};
-use rdb_engine::wire::{Agreed, ConnState, DiskState, Features, Range, ReplicationProtocol, Role};
+use rdb_engine::wire::{ConnState, DiskState, Range, Role, State};
 
-use crate::disk::Stamp;
-use crate::node::{AppWork, Happened, Link, Message, Node, SECTORS};
+use crate::area::{Area, Stamp};
+use crate::chaos::Chaos;
+use crate::network::Network;
+use crate::node::{Choice, Link, Make, Node};
+use crate::oracle::{Oracle, Remote, is_synced};
+use crate::plan::Plan;
+use crate::queues::{AppWork, Event};
 use crate::rng::Rng;
+use crate::tally::Tally;
+use crate::trace::{Trace, say, violation};
 
 /// The first node.
 pub const A: usize = 0;
 /// The second node.
 pub const B: usize = 1;
 
-/// What a run does, and how wild it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Replication protocol.
-    pub protocol: ReplicationProtocol,
-    /// Requests that the application keeps in flight.
-    pub depth: usize,
-    /// One out of so many steps cuts the link; 0 = never.
-    pub cut_one_in: u64,
+/// Steps that a change which must come may take.
+const PATIENCE: u64 = 400_000;
+
+/// Whether a node in this state is the target of a resync.
+pub(crate) fn is_target(conn: ConnState) -> bool {
+    matches!(conn, ConnState::SyncTarget | ConnState::PausedSyncT)
 }
 
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            protocol: ReplicationProtocol::C,
-            depth: 8,
-            cut_one_in: 0,
-        }
-    }
-}
-
-/// What the outside knows of a sector.
-#[derive(Clone, Default)]
-struct Known {
-    /// Last acknowledged write.
-    acked: Stamp,
-    /// Writes submitted and not acknowledged since then, or whose fate is unknown.
-    maybe: Vec<Stamp>,
+/// A request of the application under way.
+struct Flight {
+    io: AppIo,
+    /// The disks that may answer a read.
+    views: Vec<usize>,
+    /// The oracle's time when it was submitted.
+    since: u64,
+    /// The connection over which both disks were UpToDate then.
+    connection: Option<u64>,
 }
 
 /// Everything.
@@ -55,18 +51,31 @@ pub struct World {
     pub nodes: [Node; 2],
     /// Virtual time.
     pub now: Millis,
-    /// Source of everything that is random.
+    /// Decides what happens next.
     pub rng: Rng,
-    plan: Plan,
-    known: Vec<Known>,
-    stamp: Stamp,
-    in_flight: BTreeMap<Stamp, AppIo>,
+    /// What is between the nodes.
+    pub net: Network,
+    /// What the run is like.
+    pub plan: Plan,
+    /// The judge.
+    pub oracle: Oracle,
+    /// Counters.
+    pub tally: Tally,
     /// Writes that were acknowledged.
     pub acknowledged: u64,
     /// Steps taken.
     pub steps: u64,
-    /// The network carries nothing.
-    pub cut: bool,
+    /// Both nodes have found that their data diverged, and nothing has resolved it yet.
+    pub split_brain: bool,
+    /// The nodes' data have nothing in common.
+    pub unrelated: bool,
+    /// The log.
+    pub trace: Trace,
+    pub(crate) chaos: Chaos,
+    area: Rc<Area>,
+    work_rng: Rng,
+    stamp: Stamp,
+    in_flight: [BTreeMap<Stamp, Flight>; 2],
     writing: bool,
     seed: u64,
 }
@@ -74,58 +83,100 @@ pub struct World {
 impl World {
     /// Two nodes with fresh metadata, up and looking for each other.
     pub fn new(seed: u64, plan: Plan) -> Self {
-        let mut world = Self {
-            nodes: [Node::new("A"), Node::new("B")],
-            now: 1000,
-            rng: Rng::new(seed),
-            plan,
-            known: vec![Known::default(); SECTORS as usize],
-            stamp: 0,
-            in_flight: BTreeMap::new(),
-            acknowledged: 0,
-            steps: 0,
-            cut: false,
-            writing: false,
-            seed,
-        };
+        let mut world = Self::down(seed, plan, Trace::new(true));
         for n in [A, B] {
             world.start(n);
         }
         world
     }
 
-    /// Attaches and connects a node, as `up` does.
-    pub fn start(&mut self, n: usize) {
-        let net = NetOptions {
-            protocol: self.plan.protocol,
-            ..NetOptions::default()
+    /// Two nodes with fresh metadata, not started.
+    pub fn down(seed: u64, plan: Plan, trace: Trace) -> Self {
+        let mut layout_rng = Rng::fork(seed, 1);
+        let area = Rc::new(Area::new(plan.usable(), plan.regions, &mut layout_rng));
+        let make = Make {
+            sectors: plan.sectors,
+            area: area.clone(),
+            external: plan.external,
+            options: plan.disk,
+            trace: trace.clone(),
         };
-        let node = &mut self.nodes[n];
-        node.alive = true;
-        node.bring_up(self.now, &mut self.rng);
-        node.admin(self.now, Request::Connect(net), &mut self.rng);
+        let mut nodes = [
+            Node::new("A", &make, Rng::fork(seed, 2)),
+            Node::new("B", &make, Rng::fork(seed, 3)),
+        ];
+        for node in &mut nodes {
+            node.alive = false;
+        }
+        Self {
+            nodes,
+            now: 1000,
+            rng: Rng::fork(seed, 4),
+            net: Network::default(),
+            oracle: Oracle::new(area.clone(), plan.net.protocol),
+            tally: Tally::default(),
+            acknowledged: 0,
+            steps: 0,
+            split_brain: false,
+            unrelated: false,
+            trace,
+            chaos: Chaos::new(seed),
+            area,
+            work_rng: Rng::fork(seed, 5),
+            stamp: 0,
+            in_flight: Default::default(),
+            writing: false,
+            seed,
+            plan,
+        }
+    }
+
+    /// Attaches and connects a node, as `up` does, and waits until that is done.
+    pub fn start(&mut self, n: usize) {
+        self.power_on(n);
+        assert!(self.nodes[n].begin_attach(), "the disk can be read");
+        self.until(|w| !w.nodes[n].metadata.is_attaching(), "attach ends");
+        self.request(n, Request::Connect(self.plan.net_of(n)));
         self.until(
             |world| world.nodes[n].admin == Some(Some(Ok(()))),
             "connect is taken",
         );
     }
 
+    /// Starts a node, with neither disk nor connection.
+    pub fn power_on(&mut self, n: usize) {
+        self.nodes[n].alive = true;
+        self.nodes[n].add_volume();
+        self.see_events(n);
+    }
+
     /// Both nodes with equal, up to date data; `primary` is Primary.
     pub fn synced(seed: u64, plan: Plan, primary: usize) -> Self {
         let mut world = Self::new(seed, plan);
-        world.until(|w| w.all_connected(), "the nodes connect");
+        world.make_primary(primary);
+        world
+    }
+
+    /// Waits until the nodes are connected for the first time, and makes one of them Primary by force.
+    pub fn make_primary(&mut self, primary: usize) {
+        self.until(|w| w.all_connected(), "the nodes connect");
         let request = Request::Primary {
             volume: 0,
             force: true,
         };
-        world.ask(primary, request);
-        world.until(World::is_synced, "the initial resync ends");
-        world
+        self.ask(primary, request);
+        self.until(World::is_synced, "the initial resync ends");
+    }
+
+    /// Begins a request of the administrator.
+    pub fn request(&mut self, n: usize, request: Request) {
+        self.nodes[n].admin(self.now, request);
+        self.see_events(n);
     }
 
     /// Runs a request of the administrator to its end, which must be success.
     pub fn ask(&mut self, n: usize, request: Request) {
-        self.nodes[n].admin(self.now, request, &mut self.rng);
+        self.request(n, request);
         self.until(
             |w| matches!(w.nodes[n].admin, Some(Some(_))),
             "the request ends",
@@ -148,12 +199,7 @@ impl World {
 
     /// Connected, both UpToDate.
     pub fn is_synced(&self) -> bool {
-        self.nodes.iter().all(|node| {
-            let state = node.state();
-            state.conn == ConnState::Connected
-                && state.disk == DiskState::UpToDate
-                && state.pdsk == DiskState::UpToDate
-        })
+        self.nodes.iter().all(|node| is_synced(&node.state()))
     }
 
     /// Lets the application write, or stops it.
@@ -161,13 +207,25 @@ impl World {
         self.writing = on;
     }
 
+    /// Whether the application runs.
+    pub fn is_writing(&self) -> bool {
+        self.writing
+    }
+
+    /// Requests of the application that have not ended.
+    pub fn in_flight(&self, n: usize) -> usize {
+        self.in_flight[n].len()
+    }
+
     /// Steps until `done`; a run that does not get there is a failure.
     pub fn until(&mut self, done: impl Fn(&Self) -> bool, what: &str) {
-        let mut patience = 400_000;
+        let mut patience = PATIENCE;
         while !done(self) {
             self.step();
             patience -= 1;
-            assert!(patience > 0, "never happened: {what}; {}", self.report());
+            if patience == 0 {
+                violation!("never happened: {what}; {}", self.report());
+            }
         }
     }
 
@@ -178,19 +236,19 @@ impl World {
         }
     }
 
+    /// Nothing is under way anywhere.
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.iter().all(BTreeMap::is_empty) && self.nodes.iter().all(Node::is_idle)
+    }
+
     /// Stops the application, and waits until everything in flight is settled and both disks are equal.
     pub fn converge(&mut self) {
         self.writing = false;
-        self.cut = false;
+        self.net.cut = false;
         self.plan.cut_one_in = 0;
-        self.until(|w| w.is_synced() && w.in_flight.is_empty(), "convergence");
-        self.until(|w| w.nodes.iter().all(Node::is_idle), "quiet");
-        assert!(
-            self.nodes[A].disk.sectors == self.nodes[B].disk.sectors,
-            "disks differ at {:?}; {}",
-            self.first_difference(),
-            self.report()
-        );
+        self.until(World::is_synced, "convergence");
+        self.until(|w| w.is_quiet() && w.is_synced(), "quiet");
+        self.oracle.compare(&self.nodes);
         let generation = |n: usize| {
             self.nodes[n]
                 .engine
@@ -210,243 +268,296 @@ impl World {
                     .engine
                     .volume(0)
                     .map(|volume| volume.out_of_sync()),
-                Some(0)
+                Some(0),
+                "{}",
+                self.report()
             );
         }
     }
 
-    fn first_difference(&self) -> Option<(usize, Stamp, Stamp)> {
-        let (a, b) = (&self.nodes[A].disk.sectors, &self.nodes[B].disk.sectors);
-        (0..a.len())
-            .find(|i| a[*i] != b[*i])
-            .map(|i| (i, a[i], b[i]))
-    }
-
-    /// Kills a node.
+    /// Kills a node, and what its disk's cache holds.
     pub fn crash(&mut self, n: usize) {
-        // What the application had in flight may or may not be there.
-        if self.nodes[n].state().role == Role::Primary {
-            self.in_flight.clear();
-        }
-        self.nodes[n].crash(&mut self.rng);
+        self.kill(n, true);
     }
 
-    /// Makes `n` Primary after the other one has died, and checks every sector against what the application was told.
+    /// Kills a node; with `power` its disk's cache dies with it.
+    pub fn kill(&mut self, n: usize, power: bool) {
+        self.in_flight[n].clear();
+        let unflushed = self.nodes[n].disk.unflushed();
+        let met = self.nodes[n].crash(power, &mut self.rng);
+        self.tally.crashes += 1;
+        self.chaos.count_crash(&mut self.tally, &met, power && unflushed > 0);
+        self.oracle.crashed(n, power);
+    }
+
+    /// Makes `n` Primary after the other one has died; every sector is checked against what the application was told.
     pub fn take_over(&mut self, n: usize) {
-        self.ask(
-            n,
-            Request::Primary {
-                volume: 0,
-                force: false,
-            },
-        );
-        let report = self.report();
-        for (i, known) in self.known.iter_mut().enumerate() {
-            let found = self.nodes[n].disk.sectors[i];
-            assert!(
-                found == known.acked || known.maybe.contains(&found),
-                "sector {i} has {found}, acknowledged was {}, possible {:?}; {report}",
-                known.acked,
-                known.maybe,
-            );
-            // From now on this is the truth.
-            *known = Known {
-                acked: found,
-                maybe: Vec::new(),
-            };
-        }
-    }
-
-    fn primary(&self) -> Option<usize> {
-        [A, B]
-            .into_iter()
-            .find(|&n| self.nodes[n].alive && self.nodes[n].state().role == Role::Primary)
+        let request = Request::Primary {
+            volume: 0,
+            force: false,
+        };
+        self.ask(n, request);
     }
 
     /// One thing that could happen next happens.
     pub fn step(&mut self) {
         self.steps += 1;
         self.now += self.rng.below(2);
-        self.connect_or_break();
-        if self.writing && self.in_flight.len() < self.plan.depth && self.rng.one_in(3) {
-            self.write_something();
-        }
-        if self.plan.cut_one_in > 0 && self.rng.one_in(self.plan.cut_one_in) {
-            self.cut = !self.cut;
-        }
-        let mut choices = Vec::new();
+        self.trace.set_time(self.now, self.steps);
+        self.network();
         for n in [A, B] {
-            let mut own = Vec::new();
-            self.nodes[n].choices(&mut own);
-            choices.extend(own.into_iter().map(|choice| (n, choice)));
+            let room = self.in_flight[n].len() < self.plan.depth;
+            if self.writing && room && self.rng.one_in(3) {
+                self.write_something(n);
+            }
+        }
+        if self.rng.one_in(self.plan.cut_one_in) {
+            self.net.cut = !self.net.cut;
+        }
+        let mut choices = Vec::with_capacity(16);
+        for n in [A, B] {
+            self.nodes[n].choices(self.now, n, &mut choices);
         }
         if choices.is_empty() {
-            self.now += 50;
+            self.nothing_to_do();
         }
         if choices.is_empty() || self.rng.one_in(16) {
             self.ticks();
         }
-        let Some(&(n, choice)) = choices.get(self.rng.below(choices.len() as u64) as usize) else {
-            return;
-        };
-        let (mut wire, mut happened) = (Vec::new(), Vec::new());
-        self.nodes[n].step(choice, self.now, &mut self.rng, &mut wire, &mut happened);
-        for (stream, message) in wire {
-            self.deliver(1 - n, stream, message);
-        }
-        for Happened::Completed(work, outcome, read) in happened {
-            self.completed(&work, outcome, &read);
+        if !choices.is_empty() {
+            let (n, choice) = self.rng.pick(&choices);
+            self.take(n, choice);
         }
     }
 
-    fn deliver(&mut self, to: usize, stream: usize, message: Message) {
-        let node = &mut self.nodes[to];
-        if node.alive && node.link == Link::Up && !self.cut {
-            node.inbox[stream].push_back(message);
-        } else if self.cut {
-            // Bytes are lost with the connection, never inside of it.
-            self.nodes[1 - to].peer_gone(self.now, LinkFailure::BrokenPipe, &mut self.rng);
+    fn take(&mut self, n: usize, choice: Choice) {
+        if let Some(message) = self.nodes[n].step(choice, self.now, &mut self.rng) {
+            self.see_events(n);
+            let Choice::Send(stream) = choice else {
+                unreachable!("only a send has a message");
+            };
+            self.deliver(1 - n, stream, message);
+        }
+        self.see_events(n);
+    }
+
+    fn nothing_to_do(&mut self) {
+        self.now += 50;
+        let links_settled = self.link_is_intact()
+            || self
+                .nodes
+                .iter()
+                .all(|node| node.link != Link::Up && node.offered.is_none() && !node.q.closing);
+        let alive = self.nodes.iter().all(|node| node.alive);
+        if alive && links_settled && self.is_quiet() {
+            self.oracle.compare(&self.nodes);
         }
     }
 
     fn ticks(&mut self) {
-        for node in self.nodes.iter_mut().filter(|node| node.alive) {
-            if node
-                .engine
-                .next_deadline()
-                .is_some_and(|deadline| deadline <= self.now)
-            {
-                node.tick(self.now, &mut self.rng);
-            }
-        }
-    }
-
-    fn connect_or_break(&mut self) {
         for n in [A, B] {
-            if self.nodes[n].closing && self.rng.one_in(4) {
-                self.nodes[n].close_link(self.now, &mut self.rng);
-            }
-            let peer_up =
-                self.nodes[1 - n].alive && self.nodes[1 - n].link == Link::Up && !self.cut;
             let node = &mut self.nodes[n];
-            let drained = node.inbox.iter().all(|stream| stream.is_empty());
-            if node.alive
-                && node.link == Link::Up
-                && !node.closing
-                && !peer_up
-                && drained
-                && self.rng.one_in(8)
-            {
-                node.peer_gone(self.now, LinkFailure::BrokenPipe, &mut self.rng);
-            }
-        }
-        let ready = self.nodes.iter().all(|node| {
-            node.alive
-                && node.link == Link::Wanted
-                && !node.closing
-                && node.engine.connection() == ConnState::WFConnection
-        });
-        if ready && !self.cut {
-            let agreed = Agreed {
-                version: 101,
-                features: Features::ALL,
-                ..Agreed::NOTHING
-            };
-            let first = self.rng.one_in(2);
-            for n in [A, B] {
-                let terms = LinkTerms {
-                    agreed,
-                    resolve: first == (n == A),
-                };
-                self.nodes[n].link_up(self.now, terms, &mut self.rng);
+            let due = node.next_deadline().is_some_and(|time| time <= self.now);
+            if due && self.now >= node.frozen_until {
+                node.tick(self.now);
+                self.see_events(n);
             }
         }
     }
 
-    fn write_something(&mut self) {
-        let Some(primary) = self.primary() else {
+    fn write_something(&mut self, n: usize) {
+        let node = &self.nodes[n];
+        let state = node.state();
+        let leaving = node.admin_busy() && matches!(node.asked, Some(Request::Secondary { .. }));
+        if !node.alive || state.role != Role::Primary || self.now < node.frozen_until || leaving {
             return;
-        };
-        let sectors = 1 + self.rng.below(24);
-        let range = Range {
-            sector: self.rng.below(SECTORS - sectors),
-            bytes: sectors as u32 * 512,
-        };
-        let op = match self.rng.below(8) {
-            0 => AppOp::Read,
-            1 => AppOp::Flush,
+        }
+        let op = match self.work_rng.below(16) {
+            0 | 1 => AppOp::Read,
+            2 => AppOp::Flush,
+            3 if self.work_rng.one_in(4) => AppOp::Zeroes { unmap: false },
             _ => AppOp::Write,
         };
-        let range = if op == AppOp::Flush {
-            Range {
+        let range = match op {
+            AppOp::Flush => Range {
                 sector: 0,
                 bytes: 0,
-            }
-        } else {
-            range
+            },
+            _ => self.area.random_range(self.plan.hot, &mut self.work_rng),
         };
+        self.submit(n, op, range);
+    }
+
+    /// Submits a request of the application; true if it was accepted.
+    pub fn submit(&mut self, n: usize, op: AppOp, range: Range) -> bool {
         // What a read finds beside a write to the same sectors is anybody's guess.
-        let unclear = self.in_flight.values().any(|other| {
-            other.range.overlaps(&range) && (op == AppOp::Read || other.op == AppOp::Read)
+        let unclear = self.in_flight[n].values().any(|other| {
+            other.io.range.overlaps(&range) && (op == AppOp::Read || other.io.op == AppOp::Read)
         });
         if unclear {
-            return;
+            return false;
         }
         self.stamp += 1;
-        let fua = op == AppOp::Write && self.rng.one_in(10);
+        let stamp = self.stamp;
+        let fua = op == AppOp::Write && self.work_rng.one_in(10);
         let io = AppIo {
             op,
             range,
             fua,
-            preflush: fua && self.rng.one_in(2),
+            preflush: fua && self.work_rng.one_in(2),
             sync: true,
         };
         let work = AppWork {
             io,
-            stamp: self.stamp,
+            stamp,
             found: Vec::new(),
+            sent_over: None,
+            local: None,
         };
-        match self.nodes[primary].submit(self.now, work, &mut self.rng) {
+        let state = self.nodes[n].state();
+        let flight = Flight {
+            io,
+            views: vec![view(n, &state)],
+            since: self.oracle.time(),
+            connection: self.replicated_over(n),
+        };
+        if matches!(op, AppOp::Zeroes { .. }) {
+            // They carry no data that could be followed.
+            self.oracle.may_reach(A, &work);
+            self.oracle.may_reach(B, &work);
+        }
+        let taken = self.nodes[n].submit(self.now, work);
+        match taken {
             Some(Ok(())) => {
-                self.in_flight.insert(self.stamp, io);
+                say!(self.trace, self.nodes[n].name, "app {op:?} {} #{stamp}", crate::node::at(&range));
+                self.in_flight[n].insert(stamp, flight);
                 if op == AppOp::Write {
-                    for sector in range.sector..range.end() {
-                        self.known[sector as usize].maybe.push(self.stamp);
-                    }
+                    self.tally.submitted += 1;
                 }
             }
-            Some(Err(outcome)) => assert_ne!(outcome, Outcome::Error, "refused; {}", self.report()),
+            Some(Err(outcome)) => self.check_error(n, &io, outcome),
             None => (),
+        }
+        self.see_events(n);
+        matches!(taken, Some(Ok(())))
+    }
+
+    /// An error is right only where no good disk can be reached.
+    fn check_error(&self, n: usize, io: &AppIo, outcome: Outcome) {
+        let node = &self.nodes[n];
+        let good = node.state().disk == DiskState::UpToDate && !node.disk.has_failed;
+        if outcome == Outcome::Error && good {
+            violation!("{}: {io:?} failed, although the disk is good", node.name);
         }
     }
 
-    fn completed(&mut self, work: &AppWork, outcome: Outcome, read: &[Stamp]) {
-        let known_io = self.in_flight.remove(&work.stamp).is_some();
-        assert!(
-            known_io,
-            "a completion without a request; {}",
-            self.report()
-        );
-        assert_eq!(outcome, Outcome::Ok, "{:?}; {}", work.io, self.report());
-        let range = work.io.range;
+    /// The connection, if both disks are UpToDate over one.
+    fn replicated_over(&self, n: usize) -> Option<u64> {
+        (self.link_is_intact() && is_synced(&self.nodes[n].state()))
+            .then_some(self.nodes[n].q.connection)
+    }
+
+    fn completed(&mut self, n: usize, work: &AppWork, outcome: Outcome) {
+        let Some(mut flight) = self.in_flight[n].remove(&work.stamp) else {
+            violation!("request #{} ended, but none was under way", work.stamp);
+        };
+        say!(self.trace, self.nodes[n].name, "app done #{} {outcome:?}", work.stamp);
+        if outcome != Outcome::Ok {
+            return self.check_error(n, &work.io, outcome);
+        }
         match work.io.op {
-            AppOp::Write => {
-                self.acknowledged += 1;
-                for sector in range.sector..range.end() {
-                    let known = &mut self.known[sector as usize];
-                    // Overlapping writes are held back by the engine, so the order of completions is that of effects.
-                    known.acked = work.stamp;
-                    known
-                        .maybe
-                        .retain(|stamp| *stamp > work.stamp || self.in_flight.contains_key(stamp));
+            AppOp::Read => {
+                flight.views.push(view(n, &self.nodes[n].state()));
+                self.oracle.read(&flight.views, work);
+            }
+            AppOp::Flush => self.flush_completed(n, &flight, work),
+            _ => self.write_completed(n, &flight, work),
+        }
+    }
+
+    fn flush_completed(&mut self, n: usize, flight: &Flight, work: &AppWork) {
+        if work.local == Some(true) {
+            self.oracle.flushed(n, flight.since);
+        }
+        // The peer has acknowledged all epochs that were closed before.
+        let connection = self.replicated_over(n);
+        if connection.is_some() && connection == flight.connection && self.plan.disk.disk_flushes {
+            self.oracle.flushed(1 - n, flight.since);
+        }
+    }
+
+    fn write_completed(&mut self, n: usize, flight: &Flight, work: &AppWork) {
+        self.acknowledged += 1;
+        self.tally.acknowledged += 1;
+        let (node, peer) = (&self.nodes[n], &self.nodes[1 - n]);
+        let state = node.state();
+        let zeroes = work.io.op != AppOp::Write;
+        let over = match zeroes {
+            true => flight.connection,
+            false => work.sent_over,
+        };
+        let has = self.link_is_intact()
+            && over == Some(node.q.connection)
+            && peer_gets(&state)
+            && peer.state().disk >= DiskState::Inconsistent
+            && !peer.disk.has_failed;
+        if has && flight.connection == over && is_synced(&state) && is_synced(&peer.state()) {
+            self.oracle.check_remote(work, peer);
+        }
+        let remote = if has { Remote::Has } else { Remote::Not };
+        self.oracle.acknowledged(n, work, remote);
+    }
+
+    /// Looks at what the engine of a node has said since the last time.
+    pub(crate) fn see_events(&mut self, n: usize) {
+        while let Some(event) = self.nodes[n].next_event() {
+            match event {
+                Event::State { old, new, why } => self.state_changed(n, &old, &new, why),
+                Event::Notice(notice) => self.notice(n, notice),
+                Event::Completed(work, outcome) => self.completed(n, &work, outcome),
+                Event::MayReach(node, work) => {
+                    self.oracle.may_reach(if node { n } else { 1 - n }, &work);
+                }
+                Event::Admin(result) => {
+                    say!(self.trace, self.nodes[n].name, "# -> {result:?}");
+                    self.nodes[n].admin = Some(Some(result));
+                }
+                Event::Attached(result) => {
+                    if result.is_ok() {
+                        let flags = self.nodes[n].disk.superblock().flags;
+                        let consistent = flags.contains(rdb_engine::meta::MetaFlags::CONSISTENT);
+                        self.oracle.attached(n, consistent);
+                    }
                 }
             }
-            AppOp::Read => {
-                for (sector, stamp) in (range.sector..).zip(read) {
-                    let known = &self.known[sector as usize];
-                    let fits = *stamp == known.acked || known.maybe.contains(stamp);
-                    assert!(fits, "read of sector {sector}: {stamp}; {}", self.report());
-                }
+        }
+    }
+
+    fn state_changed(&mut self, n: usize, old: &State, new: &State, why: &'static str) {
+        say!(self.trace, self.nodes[n].name, "= {} ({why})", show(new));
+        if new.conn == ConnState::ProtocolError && old.conn != new.conn {
+            violation!("{}: the peer broke the protocol", self.nodes[n].name);
+        }
+        self.oracle
+            .state_changed(n, old, new, why, &self.nodes[n]);
+        self.chaos.meet_state(&mut self.tally, old, new);
+    }
+
+    fn notice(&mut self, n: usize, notice: Notice) {
+        say!(self.trace, self.nodes[n].name, "! {notice:?}");
+        match notice {
+            Notice::Handshake { settled, .. } => {
+                self.tally.rule(settled.decision.row, settled.step);
+                self.oracle.forked |= settled.is_split_brain();
+                self.compare_verdicts(n, settled);
+            }
+            Notice::SplitBrain { resolved, .. } => self.split_brain |= !resolved,
+            Notice::Peer("this node should be sync target, but it is Primary") => {
+                self.chaos.in_the_way = Some(n);
+            }
+            Notice::UnrelatedData { .. } => self.unrelated = true,
+            Notice::BadPacket { packet, what } => {
+                violation!("{}: bad packet {packet}: {what}", self.nodes[n].name)
             }
             _ => (),
         }
@@ -456,24 +567,46 @@ impl World {
     pub fn report(&self) -> String {
         let mut text = format!("seed {} step {} time {}\n", self.seed, self.steps, self.now);
         for node in &self.nodes {
-            let state = node.state();
             text += &format!(
-                "{}: {}/{} {} {}/{} oos {:?}, link {:?}, idle {}\n",
+                "{}: {} oos {:?}, link {:?}, alive {}, idle {}, admin {:?}\n",
                 node.name,
-                state.role,
-                state.peer,
-                state.conn,
-                state.disk,
-                state.pdsk,
+                show(&node.state()),
                 node.engine.volume(0).map(|volume| volume.out_of_sync()),
                 node.link,
+                node.alive,
                 node.is_idle(),
+                node.admin,
             );
-            let skip = node.log.len().saturating_sub(40);
-            for line in &node.log[skip..] {
-                text += &format!("    {line}\n");
-            }
         }
-        text
+        text + &self.trace.tail(80)
     }
+}
+
+/// Whose disk answers a read of node `n`.
+fn view(n: usize, state: &State) -> usize {
+    match state.disk {
+        DiskState::UpToDate => n,
+        _ => 1 - n,
+    }
+}
+
+/// Whether a write that is sent in this state is on the peer's disk when it is acknowledged.
+fn peer_gets(state: &State) -> bool {
+    use ConnState as C;
+    state.conn >= C::Connected
+        && (state.pdsk == DiskState::UpToDate || matches!(state.conn, C::SyncSource | C::PausedSyncS))
+}
+
+/// A state for the log.
+pub fn show(state: &State) -> String {
+    format!(
+        "{}/{} {} {}/{}{}{}",
+        state.role,
+        state.peer,
+        state.conn,
+        state.disk,
+        state.pdsk,
+        if state.is_suspended() { " suspended" } else { "" },
+        if state.is_sync_paused() { " paused" } else { "" },
+    )
 }

@@ -36,14 +36,7 @@ fn acknowledged_writes_are_on_both_disks() {
         ReplicationProtocol::A,
     ] {
         for seed in seeds() {
-            let mut world = World::synced(
-                seed,
-                Plan {
-                    protocol,
-                    ..Plan::default()
-                },
-                A,
-            );
+            let mut world = World::synced(seed, Plan::of(protocol), A);
             world.set_writing(true);
             world.until(|w| w.acknowledged > 300, "writes are acknowledged");
             world.converge();
@@ -169,14 +162,11 @@ fn both_die_and_come_back() {
 fn a_second_primary_is_refused() {
     for seed in seeds() {
         let mut world = World::synced(seed, Plan::default(), A);
-        world.nodes[B].admin(
-            world.now,
-            Request::Primary {
-                volume: 0,
-                force: false,
-            },
-            &mut world.rng,
-        );
+        let request = Request::Primary {
+            volume: 0,
+            force: false,
+        };
+        world.request(B, request);
         world.until(|w| matches!(w.nodes[B].admin, Some(Some(_))), "an answer");
         let answer = world.nodes[B].admin.flatten().expect("an answer");
         assert_eq!(answer.map_err(|refusal| refusal.code), Err(-1));

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs the simulator: many seeds, or one with a readable trace.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use rdb_sim::run::{Failure, Recipe, play, shrink};
+use rdb_sim::{Tally, Trace, summary};
+
+/// Simulates two rdb nodes and everything that can happen to them.
+#[derive(Parser)]
+#[command(name = "rdb-sim", version)]
+struct Arguments {
+    /// Play one seed, with a trace.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "minutes"])]
+    seed: Option<u64>,
+    /// Steps with faults, with --seed (default: as the seed says).
+    #[arg(long, value_name = "N", requires = "seed")]
+    steps: Option<u64>,
+    /// Faults and commands to carry out, with --seed (default: all; `none`: none).
+    #[arg(long, value_name = "NUMBERS", requires = "seed")]
+    keep: Option<String>,
+    /// Lines of the trace to print, from its end; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    lines: usize,
+    /// Play this many seeds.
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    seeds: Option<u64>,
+    /// Play seeds for this long.
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
+    /// The first seed.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    first: u64,
+    /// Threads (default: one for each processor).
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A failed run is reported once, at the end.
+    std::panic::set_hook(Box::new(|_| ()));
+    match arguments.seed {
+        Some(seed) => replay(seed, &arguments),
+        None => many(&arguments),
+    }
+}
+
+/// Numbers separated by commas.
+fn numbers(text: &str) -> Result<BTreeSet<u64>, String> {
+    if text == "none" {
+        return Ok(BTreeSet::new());
+    }
+    text.split(',')
+        .map(|number| {
+            number
+                .trim()
+                .parse()
+                .map_err(|_| format!("--keep: '{number}' is not a number"))
+        })
+        .collect()
+}
+
+fn replay(seed: u64, arguments: &Arguments) -> ExitCode {
+    let keep = match arguments.keep.as_deref().map(numbers).transpose() {
+        Ok(keep) => keep,
+        Err(text) => {
+            eprintln!("{text}");
+            return ExitCode::from(2);
+        }
+    };
+    let recipe = Recipe {
+        seed,
+        steps: arguments.steps,
+        keep,
+    };
+    let trace = Trace::new(true);
+    let (tally, result) = play(&recipe, &trace);
+    let lines = match arguments.lines {
+        0 => usize::MAX,
+        lines => lines,
+    };
+    println!("{}\n", trace.tail(lines));
+    match result {
+        Ok(()) => {
+            println!("{}", summary::print(&tally));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("VIOLATION in step {}: {}", failure.steps, failure.what);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs seeds in all threads until enough are played or one fails.
+fn many(arguments: &Arguments) -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = arguments.jobs.unwrap_or(cores).max(1);
+    let begun = Instant::now();
+    let end = arguments
+        .minutes
+        .map(|minutes| begun + Duration::from_secs_f64(minutes * 60.0));
+    let last = match (arguments.seeds, end) {
+        (Some(seeds), _) => arguments.first.saturating_add(seeds),
+        (None, Some(_)) => u64::MAX,
+        (None, None) => arguments.first.saturating_add(1000),
+    };
+    let bar = progress_bar(arguments, last);
+    let (next, stop) = (AtomicU64::new(arguments.first), AtomicBool::new(false));
+    let total = Mutex::new(Tally::default());
+    let failed: Mutex<Option<(Recipe, Failure)>> = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                let quiet = Trace::new(false);
+                while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| Instant::now() < end) {
+                    let recipe = Recipe::of(next.fetch_add(1, Ordering::Relaxed));
+                    if recipe.seed >= last {
+                        break;
+                    }
+                    let (tally, result) = play(&recipe, &quiet);
+                    if let (Err(failure), Ok(mut failed)) = (result, failed.lock()) {
+                        stop.store(true, Ordering::Relaxed);
+                        failed.get_or_insert((recipe, failure));
+                    }
+                    if let Ok(mut total) = total.lock() {
+                        total.add(&tally);
+                        show_progress(&bar, &total, begun, arguments.minutes.is_some());
+                    }
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let total = total.into_inner().unwrap_or_default();
+    println!("{}", summary::print(&total));
+    println!("{:.0} s on {jobs} threads", begun.elapsed().as_secs_f64());
+    match failed.into_inner().ok().flatten() {
+        None => {
+            println!("0 violations");
+            ExitCode::SUCCESS
+        }
+        Some((recipe, failure)) => {
+            report(&recipe, failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn progress_bar(arguments: &Arguments, last: u64) -> ProgressBar {
+    let length = match arguments.minutes {
+        Some(minutes) => (minutes * 60.0) as u64,
+        None => last - arguments.first,
+    };
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{bar:32} {percent:>3} % {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn show_progress(bar: &ProgressBar, total: &Tally, begun: Instant, by_time: bool) {
+    bar.set_position(match by_time {
+        true => begun.elapsed().as_secs(),
+        false => total.runs,
+    });
+    bar.set_message(format!(
+        "{} runs, {} writes, {} crashes",
+        total.runs, total.submitted, total.crashes
+    ));
+}
+
+/// Shrinks a failing run and says how to see it.
+fn report(recipe: &Recipe, failure: Failure) {
+    println!("VIOLATION with seed {}: {}", recipe.seed, failure.what);
+    println!("shrinking …");
+    let (small, failure) = shrink(recipe, failure, 400);
+    let numbers: Vec<String> = small.keep.iter().flatten().map(u64::to_string).collect();
+    let keep = match numbers.is_empty() {
+        true => "none".to_owned(),
+        false => numbers.join(","),
+    };
+    let steps = small.steps.map_or(String::new(), |n| format!(" STEPS={n}"));
+    println!("smallest: {}", failure.what);
+    println!("replay with: make sim SEED={}{steps} KEEP={keep}", small.seed);
+}

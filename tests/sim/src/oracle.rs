@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the outside knows: which content each sector of each disk may have, given what the application was told.
+//!
+//! There is an expectation per node: what its disk must hold if it is used on its own. A write is in it from the moment when it may
+//! reach the disk; an acknowledgement makes it binding, for the peer's disk as the replication protocol promises; a flush makes it binding
+//! even after a loss of power. The end of a resync gives the target the expectations of its source.
+
+use std::rc::Rc;
+
+use rdb_engine::request::AppOp;
+use rdb_engine::wire::{DiskState, Range, ReplicationProtocol, Role, State};
+
+use crate::area::{Area, Stamp};
+use crate::node::{Node, at};
+use crate::queues::AppWork;
+use crate::trace::violation;
+use crate::world::is_target;
+
+/// How far the application may rely on a version of a sector; with the time since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// Not at all: it may be there or not.
+    None,
+    /// It will be there once its epoch is acknowledged (protocol A).
+    Sent(u64),
+    /// It is in the memory of the node (protocol B).
+    Received(u64),
+    /// It is on the disk, perhaps in its cache.
+    Written(u64),
+}
+
+impl Promise {
+    fn since(self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Sent(time) | Self::Received(time) | Self::Written(time) => Some(time),
+        }
+    }
+
+    fn is_binding(self) -> bool {
+        matches!(self, Self::Received(_) | Self::Written(_))
+    }
+}
+
+/// A write that a sector may hold.
+#[derive(Clone, Copy, Debug)]
+struct Version {
+    stamp: Stamp,
+    content: Stamp,
+    promise: Promise,
+}
+
+/// What is expected of a disk.
+#[derive(Clone)]
+struct Expectation {
+    /// By cell: what is there for sure, even after a loss of power, unless one of the versions is.
+    base: Vec<Stamp>,
+    /// By cell: later writes, oldest first.
+    versions: Vec<Vec<Version>>,
+    /// It misses a write that was acknowledged.
+    lacks: bool,
+    /// It is a mixture of old and new, and must not be used.
+    garbage: bool,
+}
+
+impl Expectation {
+    fn new(cells: usize) -> Self {
+        Self {
+            base: vec![0; cells],
+            versions: vec![Vec::new(); cells],
+            lacks: false,
+            garbage: true,
+        }
+    }
+
+    fn allows(&self, cell: usize, found: Stamp) -> bool {
+        let versions = &self.versions[cell];
+        let from = versions.iter().rposition(|v| v.promise.is_binding());
+        let recent = &versions[from.unwrap_or(0)..];
+        (from.is_none() && self.base[cell] == found) || recent.iter().any(|v| v.content == found)
+    }
+
+    fn add(&mut self, cell: usize, stamp: Stamp, content: Stamp, promise: Promise) {
+        let versions = &mut self.versions[cell];
+        match versions.iter_mut().rev().find(|v| v.stamp == stamp) {
+            Some(version) if promise == Promise::None => version.content = content,
+            Some(version) => version.promise = promise,
+            None => versions.push(Version {
+                stamp,
+                content,
+                promise,
+            }),
+        }
+    }
+
+    /// `found` is what the application goes on with.
+    fn settle(&mut self, cell: usize, found: Stamp, now: u64) {
+        let base = self.base[cell];
+        let versions = &mut self.versions[cell];
+        if versions.is_empty() {
+            return;
+        }
+        versions.retain(|v| v.content == found);
+        if found == base {
+            versions.clear();
+        }
+        for version in versions {
+            version.promise = Promise::Written(now);
+        }
+    }
+}
+
+/// What became of a write on the peer when it was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// The peer was sent it over a connection that stands, and has a disk.
+    Has,
+    /// It does not have it, or may have lost it.
+    Not,
+}
+
+/// The judge of a run.
+pub struct Oracle {
+    nodes: [Expectation; 2],
+    area: Rc<Area>,
+    protocol: ReplicationProtocol,
+    clock: u64,
+    /// An administrator has done something that may cost acknowledged writes, by rights.
+    pub forked: bool,
+    /// The two disks have been equal once, and no metadata were made anew since then.
+    pub related: bool,
+    /// Something happened since the last comparison of both disks.
+    changed: bool,
+}
+
+impl Oracle {
+    /// Nothing was written yet.
+    pub fn new(area: Rc<Area>, protocol: ReplicationProtocol) -> Self {
+        let cells = area.cells();
+        Self {
+            nodes: [Expectation::new(cells), Expectation::new(cells)],
+            area,
+            protocol,
+            clock: 0,
+            forked: false,
+            related: false,
+            changed: true,
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.changed = true;
+        self.clock
+    }
+
+    /// The time, to be handed to [`Oracle::flushed`].
+    pub fn time(&mut self) -> u64 {
+        self.tick()
+    }
+
+    /// A write may reach the disk of `n` from now on.
+    pub fn may_reach(&mut self, n: usize, work: &AppWork) {
+        self.tick();
+        for cell in self.area.span(&work.io.range) {
+            self.nodes[n].add(cell, work.stamp, work.content(), Promise::None);
+        }
+    }
+
+    /// The application was told that a write of node `p` is done.
+    pub fn acknowledged(&mut self, p: usize, work: &AppWork, remote: Remote) {
+        let now = self.tick();
+        let local = work.local == Some(true);
+        let peer = match self.protocol {
+            ReplicationProtocol::C => Promise::Written(now),
+            ReplicationProtocol::B => Promise::Received(now),
+            ReplicationProtocol::A => Promise::Sent(now),
+        };
+        for cell in self.area.span(&work.io.range) {
+            if local {
+                self.nodes[p].add(cell, work.stamp, work.content(), Promise::Written(now));
+            }
+            if remote == Remote::Has {
+                self.nodes[1 - p].add(cell, work.stamp, work.content(), peer);
+            }
+        }
+        self.nodes[p].lacks |= !local;
+        self.nodes[1 - p].lacks |= remote == Remote::Not;
+        if work.io.fua {
+            if local {
+                self.make_durable(p, &work.io.range, now);
+            }
+            if remote == Remote::Has && self.protocol == ReplicationProtocol::C {
+                self.make_durable(1 - p, &work.io.range, now);
+            }
+        }
+    }
+
+    fn make_durable(&mut self, n: usize, range: &Range, until: u64) {
+        for cell in self.area.span(range) {
+            self.harden(n, cell, until);
+        }
+    }
+
+    fn harden(&mut self, n: usize, cell: usize, until: u64) {
+        let node = &mut self.nodes[n];
+        let done = |v: &Version| v.promise.since().is_some_and(|since| since <= until);
+        if let Some(i) = node.versions[cell].iter().rposition(done) {
+            node.base[cell] = node.versions[cell][i].content;
+            node.versions[cell].drain(..=i);
+        }
+    }
+
+    /// A flush of the application that was submitted at the time `since` is done on the disk of `n`.
+    pub fn flushed(&mut self, n: usize, since: u64) {
+        for cell in 0..self.area.cells() {
+            if !self.nodes[n].versions[cell].is_empty() {
+                self.harden(n, cell, since);
+            }
+        }
+    }
+
+    /// A read of node `p` found this; the disk of `view` is the one that counts.
+    pub fn read(&self, views: &[usize], work: &AppWork) {
+        for (i, cell) in self.area.span(&work.io.range).enumerate() {
+            let Some(&found) = work.found.get(i) else {
+                violation!("read #{} ended without data", work.stamp);
+            };
+            let fits = |view: &usize| {
+                let node = &self.nodes[*view];
+                node.garbage || node.allows(cell, found)
+            };
+            if !views.iter().any(fits) {
+                let expected = self.describe(views[0], cell);
+                violation!(
+                    "read #{} of sector {} found {found}, expected {expected}",
+                    work.stamp,
+                    self.area.sector(cell),
+                );
+            }
+        }
+    }
+
+    /// Node `n` died.
+    pub fn crashed(&mut self, n: usize, power: bool) {
+        self.tick();
+        for version in self.nodes[n].versions.iter_mut().flatten() {
+            if power || !matches!(version.promise, Promise::Written(_)) {
+                version.promise = Promise::None;
+            }
+        }
+    }
+
+    /// The lower disk of a node was attached; `consistent` is what its superblock says.
+    pub fn attached(&mut self, n: usize, consistent: bool) {
+        self.nodes[n].garbage = !consistent;
+        self.tick();
+    }
+
+    /// New metadata were made on a disk.
+    pub fn formatted(&mut self, n: usize) {
+        self.nodes[n].garbage = true;
+        self.nodes[n].lacks = true;
+        self.related = false;
+    }
+
+    /// The state of the volume on node `n` changed.
+    pub fn state_changed(&mut self, n: usize, old: &State, new: &State, why: &str, node: &Node) {
+        self.tick();
+        if is_target(new.conn) && !is_target(old.conn) {
+            self.resync_begins(n);
+        }
+        if new.disk == DiskState::Inconsistent && old.disk != DiskState::Inconsistent {
+            self.nodes[n].garbage = true;
+        }
+        if new.disk == DiskState::UpToDate && self.nodes[n].garbage {
+            match why {
+                "resync finished" => self.resync_done(n),
+                "promoted by the administrator" | "the initial resync is skipped" => {
+                    self.adopt(n, node);
+                }
+                why => violation!(
+                    "{}: an inconsistent disk became UpToDate without a resync ({why})",
+                    node.name
+                ),
+            }
+        }
+        if new.role == Role::Primary && old.role != Role::Primary {
+            self.forked |= self.nodes[n].lacks;
+            if new.disk == DiskState::UpToDate {
+                self.promoted(n, node);
+            }
+        }
+    }
+
+    fn resync_begins(&mut self, target: usize) {
+        let source = 1 - target;
+        let loses = self.nodes[source].lacks && !self.nodes[target].lacks;
+        if loses && !self.forked && !self.nodes[target].garbage {
+            violation!(
+                "node {target} becomes sync target, but has acknowledged writes that its source does not have"
+            );
+        }
+        self.nodes[target].garbage = true;
+    }
+
+    fn resync_done(&mut self, target: usize) {
+        if self.nodes[1 - target].garbage {
+            violation!("node {target} was synced from an inconsistent source");
+        }
+        let source = self.nodes[1 - target].clone();
+        self.nodes[target] = source;
+    }
+
+    /// Somebody declares whatever is on this disk to be good.
+    fn adopt(&mut self, n: usize, node: &Node) {
+        let expectation = &mut self.nodes[n];
+        expectation.base.copy_from_slice(&node.disk.cells);
+        expectation.versions.iter_mut().for_each(Vec::clear);
+        expectation.garbage = false;
+        self.forked = true;
+    }
+
+    /// Node `n` is Primary now: the application finds what is there, and goes on with that.
+    fn promoted(&mut self, n: usize, node: &Node) {
+        let now = self.tick();
+        for cell in 0..self.area.cells() {
+            let found = node.disk.cells[cell];
+            if !self.nodes[n].allows(cell, found) {
+                violation!(
+                    "{} is promoted, and sector {} holds {found}, expected {}",
+                    node.name,
+                    self.area.sector(cell),
+                    self.describe(n, cell),
+                );
+            }
+            self.nodes[n].settle(cell, found, now);
+        }
+    }
+
+    /// Nothing is in flight: compares both disks with each other, and with what is expected.
+    pub fn compare(&mut self, nodes: &[Node; 2]) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let up_to_date = nodes.iter().all(|node| is_synced(&node.state()));
+        let attached = nodes.iter().all(|node| {
+            let disk = node.state().disk;
+            disk >= DiskState::Inconsistent && disk != DiskState::Negotiating
+        });
+        if up_to_date {
+            self.compare_synced(nodes);
+        } else if attached && self.related {
+            self.compare_marked(nodes);
+        }
+    }
+
+    fn compare_synced(&mut self, nodes: &[Node; 2]) {
+        let now = self.tick();
+        self.changed = false;
+        let primary = (0..2).find(|&n| nodes[n].state().role == Role::Primary);
+        let judge = primary.or_else(|| (0..2).find(|&n| !self.nodes[n].lacks));
+        for cell in 0..self.area.cells() {
+            let [a, b] = [0, 1].map(|n: usize| nodes[n].disk.cells[cell]);
+            if a != b {
+                violation!(
+                    "connected, both UpToDate and idle, but sector {} differs: A has {a}, B has {b}; expected {} and {}",
+                    self.area.sector(cell),
+                    self.describe(0, cell),
+                    self.describe(1, cell),
+                );
+            }
+            if judge.is_some_and(|judge| !self.nodes[judge].allows(cell, a)) {
+                violation!(
+                    "both disks have {a} in sector {}, expected {} and {}",
+                    self.area.sector(cell),
+                    self.describe(0, cell),
+                    self.describe(1, cell),
+                );
+            }
+            for node in &mut self.nodes {
+                node.settle(cell, a, now);
+            }
+        }
+        for node in &mut self.nodes {
+            node.lacks = false;
+            node.garbage = false;
+        }
+        self.forked = false;
+        self.related = true;
+    }
+
+    /// Where the disks differ, one of the nodes knows.
+    fn compare_marked(&self, nodes: &[Node; 2]) {
+        for cell in 0..self.area.cells() {
+            let [a, b] = [0, 1].map(|n: usize| nodes[n].disk.cells[cell]);
+            if a == b {
+                continue;
+            }
+            let sector = self.area.sector(cell);
+            let bit = sector / 8;
+            let marked = nodes.iter().any(|node| {
+                let words = node.engine.bitmap_words(0).unwrap_or_default();
+                words
+                    .get((bit / 64) as usize)
+                    .is_some_and(|word| word >> (bit % 64) & 1 == 1)
+            });
+            if !marked {
+                violation!(
+                    "idle, and sector {sector} differs: A has {a}, B has {b}, but neither node has its bit set; expected {} and {}",
+                    self.describe(0, cell),
+                    self.describe(1, cell),
+                );
+            }
+        }
+    }
+
+    fn describe(&self, n: usize, cell: usize) -> String {
+        let node = &self.nodes[n];
+        let versions: Vec<String> = node.versions[cell]
+            .iter()
+            .map(|v| format!("{}{:?}", v.content, v.promise))
+            .collect();
+        let mut text = format!("{} then [{}]", node.base[cell], versions.join(" "));
+        if node.garbage {
+            text.push_str(" (inconsistent)");
+        }
+        if node.lacks {
+            text.push_str(" (stale)");
+        }
+        text
+    }
+
+    /// Under protocol C an acknowledged write is on the peer's disk already.
+    pub fn check_remote(&self, work: &AppWork, peer: &Node) {
+        if self.protocol != ReplicationProtocol::C || work.io.op != AppOp::Write {
+            return;
+        }
+        for cell in self.area.span(&work.io.range) {
+            let found = peer.disk.cells[cell];
+            if found != work.stamp {
+                violation!(
+                    "write #{} at {} is acknowledged, but sector {} on {} has {found}",
+                    work.stamp,
+                    at(&work.io.range),
+                    self.area.sector(cell),
+                    peer.name,
+                );
+            }
+        }
+    }
+
+    /// Whether an acknowledged write is missing on the disk of `n`.
+    pub fn lacks(&self, n: usize) -> bool {
+        self.nodes[n].lacks
+    }
+}
+
+/// Connected, both UpToDate, as one node sees it.
+pub fn is_synced(state: &State) -> bool {
+    state.conn == rdb_engine::wire::ConnState::Connected
+        && state.disk == DiskState::UpToDate
+        && state.pdsk == DiskState::UpToDate
+}
