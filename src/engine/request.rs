@@ -427,7 +427,14 @@ impl<M: Memory> Resource<M> {
         volume.counters.peer_pending += 1;
         let seq_num = volume.next_seq();
         let may_set_in_sync = is_syncing(volume.state.conn);
-        let write_ack = protocol == ReplicationProtocol::C || may_set_in_sync;
+        // Nobody reports that a packet without data was sent, so its acknowledgement is waited for, whatever the protocol.
+        let without_data = !matches!(io.op, AppOp::Write);
+        let report = protocol == ReplicationProtocol::A && !without_data;
+        let write_ack = match protocol {
+            ReplicationProtocol::A => without_data || may_set_in_sync,
+            ReplicationProtocol::B => may_set_in_sync,
+            ReplicationProtocol::C => true,
+        };
         let flags = DataFlags::NONE
             .with(DataFlags::RW_SYNC, io.sync)
             .with(DataFlags::FUA, io.fua)
@@ -439,7 +446,6 @@ impl<M: Memory> Resource<M> {
                 protocol == ReplicationProtocol::B,
             );
         let (range, block_id) = (io.range, BlockId::from_u64(token));
-        let report = protocol == ReplicationProtocol::A;
         let (packet, payload) = match io.op {
             AppOp::Discard => {
                 let flags = flags | DataFlags::DISCARD;
@@ -477,9 +483,6 @@ impl<M: Memory> Resource<M> {
             }
         };
         self.send(Some(v), Socket::Data, &packet, payload, fx);
-        if report && payload == Payload::None {
-            self.remote_done(slot, true, fx);
-        }
         if self.sending.open_writes() >= self.max_epoch_size() {
             self.close_epoch(fx);
         }

@@ -324,21 +324,35 @@ impl Disk {
         match replay(&self.layout, flags, |place| {
             &self.stable_blocks[self.index(place)]
         }) {
-            Some(extents) => ActiveSet {
+            Found::Extents(extents) => ActiveSet {
                 extents,
                 all: false,
             },
-            None => everything(),
+            Found::NothingToDo | Found::Initialise => nothing,
+            Found::Damaged => everything(),
         }
     }
 }
 
-/// The extents that a ring names, sorted; `None` if everything must be marked.
+/// What a ring says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It is as new.
+    NothingToDo,
+    /// It has no meaning any more, and is to be made as new.
+    Initialise,
+    /// These extents may have been written to; sorted.
+    Extents(Vec<u32>),
+    /// Nobody knows: everything must be marked.
+    Damaged,
+}
+
+/// Reads a ring, as the kernel module does at attach.
 pub fn replay<'a>(
     layout: &Layout,
     flags: MetaFlags,
     block: impl Fn(Place) -> &'a Block,
-) -> Option<Vec<u32>> {
+) -> Found {
     let at = |position: u32| Place::Log(layout.geometry.block_of(position));
     let mut scan = LogScan::new(layout.geometry);
     while let Some(position) = scan.next_position() {
@@ -346,8 +360,9 @@ pub fn replay<'a>(
     }
     let apply = match scan.verdict(flags) {
         Verdict::Apply(apply) => apply,
-        Verdict::NothingToDo | Verdict::Initialise => return Some(Vec::new()),
-        Verdict::NoValidBlock | Verdict::PartlyDamaged => return None,
+        Verdict::NothingToDo => return Found::NothingToDo,
+        Verdict::Initialise => return Found::Initialise,
+        Verdict::NoValidBlock | Verdict::PartlyDamaged => return Found::Damaged,
     };
     let mut slots = vec![FREE_EXTENT; MAX_SLOTS];
     let mut table = Replay::new(&mut slots).expect("the table is large enough");
@@ -357,7 +372,7 @@ pub fn replay<'a>(
     let mut extents: Vec<u32> = table.extents().collect();
     extents.sort_unstable();
     extents.dedup();
-    Some(extents)
+    Found::Extents(extents)
 }
 
 /// Replaces some of the sectors of `old` by those of `new`.

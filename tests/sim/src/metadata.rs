@@ -7,14 +7,16 @@
 
 use std::collections::VecDeque;
 
+use rdb_engine::activity_log::{LogSlot, LogStep};
+use rdb_engine::bitmap::{BitmapPages, PageNote, pages_for};
 use rdb_engine::bits::{bits_of, words_of};
 use rdb_engine::effects::{Act, Millis, VolumeIndex};
 use rdb_engine::meta::log::{encode_initialised, extent_bits};
-use rdb_engine::meta::{BLOCK_LEN, MetaFlags};
+use rdb_engine::meta::{BLOCK_LEN, EXTENT_SECTORS, MetaFlags};
 use rdb_engine::volume::AttachedDisk;
 use rdb_engine::wire::QueueLimits;
 
-use crate::disk::{Block, Class, Disk, Place, empty_block, replay};
+use crate::disk::{Block, Class, Disk, Found, Place, empty_block, replay};
 use crate::node::Node;
 use crate::rng::Rng;
 use crate::trace::say;
@@ -64,7 +66,10 @@ impl Io {
 #[derive(Clone, Copy, Debug)]
 enum Job {
     Superblock(VolumeIndex, u64),
-    Bitmap(VolumeIndex),
+    /// The next page to look at.
+    Bitmap(VolumeIndex, u32),
+    /// What was written is the transaction itself.
+    Log(VolumeIndex, bool),
     Flush(VolumeIndex),
     Close(VolumeIndex),
 }
@@ -183,11 +188,16 @@ impl Node {
             return;
         }
         let ok = !sequence.failed;
+        if let Some(next) = ok.then(|| self.go_on(job)).flatten() {
+            self.metadata.job = Some(next);
+            return;
+        }
         say!(self.trace, self.name, "{job:?} {}", if ok { "done" } else { "FAILED" });
         let (engine, q) = (&mut self.engine, &mut self.q);
         match job {
             Job::Superblock(v, number) => engine.superblock_done(now, v, number, ok, q),
-            Job::Bitmap(v) => engine.bitmap_written(now, v, ok, q),
+            Job::Bitmap(v, _) => engine.bitmap_written(now, v, ok, q),
+            Job::Log(v, written) => engine.log_written(now, v, ok && written, q),
             Job::Flush(v) => engine.flush_done(now, v, ok, q),
             Job::Close(v) => engine.disk_closed(now, v, q),
         }
@@ -210,13 +220,8 @@ impl Node {
                 });
                 Job::Superblock(volume, number)
             }
-            Act::WriteBitmap { volume } => {
-                let words = self.engine.bitmap_words(volume).unwrap_or_default();
-                ios.push_back(Io::FlushData);
-                ios.extend(pages(words, 0, self.disk.pages()));
-                ios.push_back(Io::FlushMeta);
-                Job::Bitmap(volume)
-            }
+            Act::WriteBitmap { volume } => Job::Bitmap(volume, 0),
+            Act::WriteLog { volume } => Job::Log(volume, false),
             Act::FlushDisk { volume } => {
                 ios.push_back(Io::FlushData);
                 Job::Flush(volume)
@@ -231,6 +236,56 @@ impl Node {
         Some((job, sequence))
     }
 
+    /// The next operations of a job whose last ones are done; `None` if it is finished.
+    fn go_on(&mut self, job: Job) -> Option<(Job, Sequence)> {
+        let mut ios = VecDeque::new();
+        let next = match job {
+            Job::Bitmap(v, from) => {
+                let pages = self.engine.next_bitmap_pages(v, from, 2)?;
+                self.write_pages(v, &pages, &mut ios);
+                Job::Bitmap(v, pages.first + pages.count)
+            }
+            Job::Log(v, false) => {
+                let mut block = empty_block();
+                match self.engine.log_step(v, &mut *block) {
+                    LogStep::Pages(pages) => {
+                        self.write_pages(v, &pages, &mut ios);
+                        job
+                    }
+                    LogStep::Block { number } => {
+                        say!(self.trace, self.name, "transaction {number}");
+                        if self.disk.external {
+                            ios.push_back(Io::FlushData);
+                        }
+                        let place = Place::Log(self.disk.layout().geometry.block_of(number));
+                        ios.push_back(Io::Write {
+                            place,
+                            block,
+                            durable: true,
+                        });
+                        Job::Log(v, true)
+                    }
+                    LogStep::Nothing => return None,
+                }
+            }
+            _ => return None,
+        };
+        let sequence = Sequence {
+            ios,
+            ..Sequence::default()
+        };
+        Some((next, sequence))
+    }
+
+    fn write_pages(&self, v: VolumeIndex, what: &BitmapPages, ios: &mut VecDeque<Io>) {
+        // The blocks of bits that are clear in this copy must be on stable storage before it is.
+        if what.flush_data {
+            ios.push_back(Io::FlushData);
+        }
+        let words = self.engine.bitmap_words(v).unwrap_or_default();
+        ios.extend(pages(words, what.first, what.count));
+    }
+
     /// Begins to attach the lower disk: reads its metadata, and writes what a crash makes necessary. False if it cannot be read.
     pub fn begin_attach(&mut self) -> bool {
         if self.disk.dead {
@@ -243,26 +298,35 @@ impl Node {
         let mut words = vec![0u64; words_of(bits_of(usable)) as usize];
         let crashed = flags.contains(MetaFlags::PRIMARY_IND);
         let mut ios = VecDeque::new();
+        let found = replay(self.disk.layout(), flags, |place| self.disk.block(place));
+        let found_transactions = found != Found::NothingToDo;
+        say!(self.trace, self.name, "attach: {flags:?}, the log says {found:?}");
         if flags.contains(MetaFlags::FULL_SYNC)
             || (crashed && flags.contains(MetaFlags::AL_DISABLED))
         {
+            // The engine writes the bitmap: the flag stays until it is there.
             words.fill(u64::MAX);
+            if found != Found::NothingToDo {
+                self.initialise_log(&mut ios);
+            }
         } else {
             self.read_bitmap(&mut words);
-            if crashed && superblock.needs_log_replay() {
-                let found = replay(self.disk.layout(), flags, |place| self.disk.block(place));
-                say!(self.trace, self.name, "the log names {found:?}");
-                match found {
-                    Some(extents) => extents
-                        .iter()
-                        .filter_map(|extent| extent_bits(*extent, usable))
-                        .for_each(|bits| mark(&mut words, &bits)),
-                    None => words.fill(u64::MAX),
+            let extents = match found {
+                Found::NothingToDo | Found::Initialise => None,
+                Found::Extents(extents) => Some(extents),
+                Found::Damaged => Some((0..=(usable / EXTENT_SECTORS) as u32).collect()),
+            };
+            for extent in extents.iter().flatten() {
+                if let Some(bits) = extent_bits(*extent, usable) {
+                    mark(&mut words, &bits);
                 }
+            }
+            if extents.is_some() {
                 ios.extend(pages(&words, 0, self.disk.pages()));
                 ios.push_back(Io::FlushMeta);
-                ios.extend(self.fresh_ring());
-                ios.push_back(Io::FlushMeta);
+            }
+            if found_transactions {
+                self.initialise_log(&mut ios);
             }
         }
         let sequence = Sequence {
@@ -274,16 +338,15 @@ impl Node {
         true
     }
 
-    fn fresh_ring(&self) -> Vec<Io> {
+    fn initialise_log(&self, ios: &mut VecDeque<Io>) {
         let mut block = empty_block();
         encode_initialised(&mut *block).expect("a whole block");
-        (0..self.disk.layout().geometry.blocks())
-            .map(|number| Io::Write {
-                place: Place::Log(number),
-                block: block.clone(),
-                durable: false,
-            })
-            .collect()
+        ios.extend((0..self.disk.layout().geometry.blocks()).map(|number| Io::Write {
+            place: Place::Log(number),
+            block: block.clone(),
+            durable: false,
+        }));
+        ios.push_back(Io::FlushMeta);
     }
 
     fn read_bitmap(&self, words: &mut [u64]) {
@@ -316,7 +379,11 @@ impl Node {
         let attached = AttachedDisk {
             superblock: attach.superblock,
             usable_sectors: self.disk.layout().usable(0),
+            pages: vec![PageNote::default(); pages_for(attach.words.len())],
             bitmap: attach.words,
+            log: self
+                .log_slots
+                .map(|slots| vec![LogSlot::default(); slots]),
             options: self.options,
             limits: QueueLimits {
                 physical_block_size: 512,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rdb_engine::admin::{Refusal, Request, Start};
 use rdb_engine::effects::{Act, DiskOp, Millis, Outcome, Payload};
 use rdb_engine::epoch::Epoch;
+use rdb_engine::handler::HandlerEnd;
 use rdb_engine::link::{LinkFailure, LinkTerms};
 use rdb_engine::memory::Memory;
 use rdb_engine::meta::EXTENT_SECTORS;
@@ -90,6 +91,8 @@ pub enum Choice {
     Attach,
     /// A data operation on the disk ends.
     Disk,
+    /// A handler ends.
+    Handler,
     /// Send a packet on a stream.
     Send(usize),
     /// Receive a packet from a stream.
@@ -107,6 +110,8 @@ pub struct Make {
     pub external: bool,
     /// Options of the disk.
     pub options: DiskOptions,
+    /// Slots of the activity log; `None` = no log is kept.
+    pub log_slots: Option<usize>,
     /// The log of the run.
     pub trace: Trace,
 }
@@ -145,6 +150,8 @@ pub struct Node {
     pub q: Queues,
     /// Options for the next attach.
     pub options: DiskOptions,
+    /// Slots of the activity log, for the next attach; `None` = no log is kept.
+    pub log_slots: Option<usize>,
     /// How often it has died.
     pub crashes: u64,
     pub(crate) trace: Trace,
@@ -187,6 +194,7 @@ impl Node {
             asked: None,
             q,
             options: make.options,
+            log_slots: make.log_slots,
             crashes: 0,
             trace: make.trace.clone(),
             metadata: Metadata::default(),
@@ -311,6 +319,7 @@ impl Node {
         can(Choice::Work, !self.q.work.is_empty());
         can(Choice::DiskWork, disk && self.has_disk_work());
         can(Choice::Attach, disk && self.metadata.is_attaching());
+        can(Choice::Handler, !self.q.handlers.is_empty());
         can(Choice::Disk, disk && !self.running.is_empty());
         if self.link != Link::Up || self.q.closing {
             return;
@@ -337,10 +346,32 @@ impl Node {
             Choice::DiskWork => self.disk_work(now, rng),
             Choice::Attach => self.attach_work(now, rng),
             Choice::Disk => self.complete_io(now, rng),
+            Choice::Handler => self.end_handler(now, rng),
             Choice::Send(stream) => return self.send(stream, now),
             Choice::Receive(stream) => self.receive(stream, now),
         }
         None
+    }
+
+    fn end_handler(&mut self, now: Millis, rng: &mut Rng) {
+        let pick = rng.below(self.q.handlers.len() as u64) as usize;
+        let Act::RunHandler { volume, handler } = self.q.handlers[pick] else {
+            return;
+        };
+        // It takes its time.
+        if !rng.one_in(8) {
+            return;
+        }
+        self.q.handlers.swap_remove(pick);
+        // The peer could not be reached, or nothing that means anything: only what is true may be said.
+        let end = rng.pick(&[
+            HandlerEnd::Exited(5),
+            HandlerEnd::Exited(0),
+            HandlerEnd::Exited(77),
+            HandlerEnd::Broken,
+        ]);
+        say!(self.trace, self.name, "handler {} ends: {end:?}", handler.name());
+        self.engine.handler_done(now, volume, handler, end, &mut self.q);
     }
 
     fn task(&mut self, now: Millis, rng: &mut Rng) {

@@ -80,7 +80,7 @@ impl World {
         if state.user_isp {
             return self.command(n, Request::ResumeSync { volume });
         }
-        if state.susp {
+        if state.is_suspended() {
             return self.command(n, Request::ResumeIo { volume });
         }
         if self.chaos.in_the_way == Some(n) {

@@ -24,6 +24,8 @@ pub struct Plan {
     pub hot: usize,
     /// Metadata on a device of their own.
     pub external: bool,
+    /// Slots of the activity log: few, so that extents are evicted; `None` = no log is kept.
+    pub log_slots: Option<usize>,
     /// Requests that the application keeps in flight.
     pub depth: usize,
     /// One out of so many steps cuts the link or mends it; 0 = never.
@@ -50,6 +52,7 @@ impl Default for Plan {
             regions: 10,
             hot: 6,
             external: false,
+            log_slots: Some(4),
             depth: 8,
             cut_one_in: 0,
             steps: 0,
@@ -103,6 +106,11 @@ impl Plan {
             regions,
             hot: 1 + rng.below(regions) as usize,
             external: rng.one_in(3),
+            log_slots: match rng.below(16) {
+                0 => None,
+                1 => Some(67),
+                _ => Some(2 + rng.below(6) as usize),
+            },
             depth: rng.pick(&[1, 4, 8, 16, 32]),
             cut_one_in: 0,
             steps: 8_000 + rng.below(16_000),

@@ -79,6 +79,8 @@ pub struct Queues {
     pub tasks: Vec<Act>,
     /// What the disk worker does, in order.
     pub disk_work: VecDeque<Act>,
+    /// Handlers that run.
+    pub handlers: Vec<Act>,
     /// What the worker does, in order.
     pub work: VecDeque<Act>,
     /// What the world has not seen yet.
@@ -98,6 +100,7 @@ impl Queues {
             buffers: vec![None; peer],
             tasks: Vec::new(),
             disk_work: VecDeque::new(),
+            handlers: Vec::new(),
             work: VecDeque::new(),
             events: Vec::new(),
             rng,
@@ -108,6 +111,7 @@ impl Queues {
     pub fn is_idle(&self) -> bool {
         self.tasks.is_empty()
             && self.disk_work.is_empty()
+            && self.handlers.is_empty()
             && self.work.is_empty()
             && self.app.iter().all(Option::is_none)
             && self.outbox.iter().all(VecDeque::is_empty)
@@ -154,12 +158,14 @@ impl Effects for Queues {
                 self.outbox.iter_mut().for_each(VecDeque::clear);
             }
             Act::OpenLink { .. } => self.work.push_back(act),
+            Act::RunHandler { .. } => self.handlers.push(act),
             Act::SubmitApp { .. } | Act::SubmitPeer { .. } | Act::ReleasePeer { .. } => {
                 self.tasks.push(act);
             }
             Act::FlushDisk { .. }
             | Act::WriteSuperblock { .. }
             | Act::WriteBitmap { .. }
+            | Act::WriteLog { .. }
             | Act::CloseDisk { .. } => self.disk_work.push_back(act),
             Act::Wake | Act::Rearm | Act::SetCapacity { .. } => (),
         }

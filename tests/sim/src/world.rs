@@ -99,6 +99,7 @@ impl World {
             area: area.clone(),
             external: plan.external,
             options: plan.disk,
+            log_slots: plan.log_slots,
             trace: trace.clone(),
         };
         let mut nodes = [
