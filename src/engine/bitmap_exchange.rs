@@ -102,6 +102,10 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let state = volume.state;
+        if !volume.has_disk() || state.disk == D::Negotiating {
+            // It is for a disk that was given up meanwhile, and must not be taken for that of the next resync.
+            return;
+        }
         if matches!(state.conn, C::Connected | C::StartingSyncT | C::WFBitMapT) {
             // It overtook the answer on the other stream that takes this node to WFSyncUUID.
             volume.early_sync_uuid = Some(uuid);

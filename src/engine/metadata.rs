@@ -413,6 +413,7 @@ impl<M: Memory> Resource<M> {
             return;
         };
         volume.disk = None;
+        volume.early_sync_uuid = None;
         volume.closing_disk = false;
         if volume.state.role == Role::Primary {
             volume.exposed = volume.generation.current;

@@ -345,7 +345,12 @@ impl World {
             return;
         }
         let number = self.chaos.number;
-        say!(self.trace, self.nodes[n].name, "*** {number}: {}", fault.name());
+        say!(
+            self.trace,
+            self.nodes[n].name,
+            "*** {number}: {}",
+            fault.name()
+        );
         self.tally.fault(fault.name());
         let late = self.now + amount;
         match fault {

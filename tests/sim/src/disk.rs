@@ -108,7 +108,10 @@ impl Disk {
         let layout = created.layout;
         let pages = layout.bitmap_sectors.div_ceil(8) as usize;
         let mut superblock = empty_block();
-        created.superblock.encode(&mut *superblock).expect("a whole block");
+        created
+            .superblock
+            .encode(&mut *superblock)
+            .expect("a whole block");
         let mut fresh = empty_block();
         encode_initialised(&mut *fresh).expect("a whole block");
         let mut blocks = vec![superblock];
@@ -348,11 +351,7 @@ pub enum Found {
 }
 
 /// Reads a ring, as the kernel module does at attach.
-pub fn replay<'a>(
-    layout: &Layout,
-    flags: MetaFlags,
-    block: impl Fn(Place) -> &'a Block,
-) -> Found {
+pub fn replay<'a>(layout: &Layout, flags: MetaFlags, block: impl Fn(Place) -> &'a Block) -> Found {
     let at = |position: u32| Place::Log(layout.geometry.block_of(position));
     let mut scan = LogScan::new(layout.geometry);
     while let Some(position) = scan.next_position() {

@@ -189,5 +189,8 @@ fn report(recipe: &Recipe, failure: Failure) {
     };
     let steps = small.steps.map_or(String::new(), |n| format!(" STEPS={n}"));
     println!("smallest: {}", failure.what);
-    println!("replay with: make sim SEED={}{steps} KEEP={keep}", small.seed);
+    println!(
+        "replay with: make sim SEED={}{steps} KEEP={keep}",
+        small.seed
+    );
 }

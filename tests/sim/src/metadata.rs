@@ -192,7 +192,12 @@ impl Node {
             self.metadata.job = Some(next);
             return;
         }
-        say!(self.trace, self.name, "{job:?} {}", if ok { "done" } else { "FAILED" });
+        say!(
+            self.trace,
+            self.name,
+            "{job:?} {}",
+            if ok { "done" } else { "FAILED" }
+        );
         let (engine, q) = (&mut self.engine, &mut self.q);
         match job {
             Job::Superblock(v, number) => engine.superblock_done(now, v, number, ok, q),
@@ -300,7 +305,11 @@ impl Node {
         let mut ios = VecDeque::new();
         let found = replay(self.disk.layout(), flags, |place| self.disk.block(place));
         let found_transactions = found != Found::NothingToDo;
-        say!(self.trace, self.name, "attach: {flags:?}, the log says {found:?}");
+        say!(
+            self.trace,
+            self.name,
+            "attach: {flags:?}, the log says {found:?}"
+        );
         if flags.contains(MetaFlags::FULL_SYNC)
             || (crashed && flags.contains(MetaFlags::AL_DISABLED))
         {
@@ -341,11 +350,13 @@ impl Node {
     fn initialise_log(&self, ios: &mut VecDeque<Io>) {
         let mut block = empty_block();
         encode_initialised(&mut *block).expect("a whole block");
-        ios.extend((0..self.disk.layout().geometry.blocks()).map(|number| Io::Write {
-            place: Place::Log(number),
-            block: block.clone(),
-            durable: false,
-        }));
+        ios.extend(
+            (0..self.disk.layout().geometry.blocks()).map(|number| Io::Write {
+                place: Place::Log(number),
+                block: block.clone(),
+                durable: false,
+            }),
+        );
         ios.push_back(Io::FlushMeta);
     }
 
@@ -368,7 +379,10 @@ impl Node {
             return;
         }
         let result = match sequence.failed {
-            true => Err(rdb_engine::admin::Refusal::new(118, "the metadata cannot be written")),
+            true => Err(rdb_engine::admin::Refusal::new(
+                118,
+                "the metadata cannot be written",
+            )),
             false => self.attach(now, *attach),
         };
         say!(self.trace, self.name, "attach: {result:?}");
@@ -381,9 +395,7 @@ impl Node {
             usable_sectors: self.disk.layout().usable(0),
             pages: vec![PageNote::default(); pages_for(attach.words.len())],
             bitmap: attach.words,
-            log: self
-                .log_slots
-                .map(|slots| vec![LogSlot::default(); slots]),
+            log: self.log_slots.map(|slots| vec![LogSlot::default(); slots]),
             options: self.options,
             limits: QueueLimits {
                 physical_block_size: 512,
@@ -401,17 +413,19 @@ impl Node {
 /// Writes of some pages of a bitmap.
 fn pages(words: &[u64], first: u32, count: u32) -> impl Iterator<Item = Io> {
     let ahead = words.chunks(PAGE_WORDS).skip(first as usize);
-    (first..).zip(ahead.take(count as usize)).map(|(page, words)| {
-        let mut block = empty_block();
-        for (bytes, word) in block.chunks_exact_mut(8).zip(words) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        Io::Write {
-            place: Place::Page(page),
-            block,
-            durable: false,
-        }
-    })
+    (first..)
+        .zip(ahead.take(count as usize))
+        .map(|(page, words)| {
+            let mut block = empty_block();
+            for (bytes, word) in block.chunks_exact_mut(8).zip(words) {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+            Io::Write {
+                place: Place::Page(page),
+                block,
+                durable: false,
+            }
+        })
 }
 
 /// Sets the bits of an extent, which fill whole words.

@@ -227,7 +227,11 @@ impl Node {
         if power {
             self.disk.lose_power(rng);
         }
-        say!(self.trace, self.name, "--- crash, power lost: {power}, met {met:?}");
+        say!(
+            self.trace,
+            self.name,
+            "--- crash, power lost: {power}, met {met:?}"
+        );
         self.engine = engine();
         self.q = Queues::new(APP_SLOTS, PEER_SLOTS, Rng::new(self.rng.bits()));
         self.link = Link::Closed;
@@ -326,8 +330,7 @@ impl Node {
         }
         for stream in 0..2 {
             can(Choice::Send(stream), !self.q.outbox[stream].is_empty());
-            let arrived =
-                !self.inbox[stream].is_empty() && now >= self.stalled_until[stream];
+            let arrived = !self.inbox[stream].is_empty() && now >= self.stalled_until[stream];
             can(
                 Choice::Receive(stream),
                 arrived && (stream == 1 || self.engine.receiver_ready()),
@@ -370,8 +373,14 @@ impl Node {
             HandlerEnd::Exited(77),
             HandlerEnd::Broken,
         ]);
-        say!(self.trace, self.name, "handler {} ends: {end:?}", handler.name());
-        self.engine.handler_done(now, volume, handler, end, &mut self.q);
+        say!(
+            self.trace,
+            self.name,
+            "handler {} ends: {end:?}",
+            handler.name()
+        );
+        self.engine
+            .handler_done(now, volume, handler, end, &mut self.q);
     }
 
     fn task(&mut self, now: Millis, rng: &mut Rng) {
@@ -415,7 +424,7 @@ impl Node {
 
     /// No data write is issued before a crash would mark its extents.
     fn check_log(&mut self, work: &AppWork) {
-        if matches!(work.io.op, AppOp::Read | AppOp::Flush)  {
+        if matches!(work.io.op, AppOp::Read | AppOp::Flush) {
             return;
         }
         let range = work.io.range;
@@ -462,7 +471,12 @@ impl Node {
                     };
                     ok = self.write(span, &data, fua, rng);
                 }
-                say!(self.trace, self.name, "disk -> peer {op:?} {} {ok}", at(&range));
+                say!(
+                    self.trace,
+                    self.name,
+                    "disk -> peer {op:?} {} {ok}",
+                    at(&range)
+                );
                 self.engine.peer_disk_done(now, slot, ok, &mut self.q);
             }
         }
@@ -639,7 +653,6 @@ impl Node {
         self.alive.then(|| self.engine.next_deadline()).flatten()
     }
 
-
     /// Takes the next thing that the world has not seen.
     pub fn next_event(&mut self) -> Option<Event> {
         (!self.q.events.is_empty()).then(|| self.q.events.remove(0))
@@ -658,7 +671,12 @@ fn show(work: &AppWork) -> String {
 fn packet_name(packet: &rdb_engine::wire::Packet<'_>) -> String {
     let mut text = format!("<- {packet:?}");
     if text.len() > 140 {
-        text.truncate((0..=140).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0));
+        text.truncate(
+            (0..=140)
+                .rev()
+                .find(|i| text.is_char_boundary(*i))
+                .unwrap_or(0),
+        );
         text.push('…');
     }
     text
@@ -670,7 +688,11 @@ pub fn brief(request: &Request) -> String {
         Request::Connect(net) => format!(
             "Connect {:?}{}",
             net.protocol,
-            if net.discard_my_data { " --discard-my-data" } else { "" }
+            if net.discard_my_data {
+                " --discard-my-data"
+            } else {
+                ""
+            }
         ),
         other => format!("{other:?}"),
     }

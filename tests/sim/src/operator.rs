@@ -42,7 +42,10 @@ impl World {
             let node = &self.nodes[n];
             node.alive && node.state().role != Role::Primary && !node.admin_busy()
         };
-        let in_use = self.nodes.iter().any(|node| node.state().role == Role::Primary);
+        let in_use = self
+            .nodes
+            .iter()
+            .any(|node| node.state().role == Role::Primary);
         let candidates: Vec<usize> = [A, B].into_iter().filter(|&n| usable(n)).collect();
         if in_use || candidates.is_empty() {
             return;
@@ -135,7 +138,11 @@ impl World {
         self.chaos.stuck = 0;
         let volume = 0;
         if states.iter().all(|s| s.disk < DiskState::UpToDate) {
-            let better = if states[A].disk >= states[B].disk { A } else { B };
+            let better = if states[A].disk >= states[B].disk {
+                A
+            } else {
+                B
+            };
             let force = true;
             self.command(better, Request::Primary { volume, force });
         } else {

@@ -154,7 +154,11 @@ fn policies(rng: &mut Rng) -> [AfterSplitBrain; 3] {
             P::DiscardSecondary,
             P::CallPrimaryLost,
         ]),
-        rng.pick(&[P::Disconnect, P::ViolentlyAsZeroPrimaries, P::CallPrimaryLost]),
+        rng.pick(&[
+            P::Disconnect,
+            P::ViolentlyAsZeroPrimaries,
+            P::CallPrimaryLost,
+        ]),
     ]
 }
 

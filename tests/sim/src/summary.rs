@@ -11,9 +11,7 @@ use crate::chaos::{Fault, command_names};
 use crate::tally::Tally;
 
 /// Rows of the decision table that two engines cannot get to by themselves, and why.
-const UNREACHABLE: &[(&str, &str)] = &[
-    ("41.1", "both engines know the feature WSAME"),
-];
+const UNREACHABLE: &[(&str, &str)] = &[("41.1", "both engines know the feature WSAME")];
 
 /// The summary of these counters.
 pub fn print(tally: &Tally) -> String {
@@ -28,7 +26,11 @@ pub fn print(tally: &Tally) -> String {
     text += "\ncommands of administrators: taken, refused at once\n";
     for name in command_names() {
         let (taken, refused) = tally.commands.get(name).copied().unwrap_or_default();
-        let _ = writeln!(text, "{name:<44} {taken:>12} {refused:>12}{}", zero(taken, ""));
+        let _ = writeln!(
+            text,
+            "{name:<44} {taken:>12} {refused:>12}{}",
+            zero(taken, "")
+        );
     }
     text += "\nhandshakes by row of the decision table\n";
     for row in TABLE {

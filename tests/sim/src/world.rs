@@ -81,9 +81,11 @@ pub struct World {
 }
 
 impl World {
-    /// Two nodes with fresh metadata, up and looking for each other.
+    /// Two nodes with fresh metadata, up and looking for each other. With `RDB_SIM_TRACE` in the environment a failure shows the
+    /// last things that happened.
     pub fn new(seed: u64, plan: Plan) -> Self {
-        let mut world = Self::down(seed, plan, Trace::new(true));
+        let wanted = std::env::var_os("RDB_SIM_TRACE").is_some();
+        let mut world = Self::down(seed, plan, Trace::new(wanted));
         for n in [A, B] {
             world.start(n);
         }
@@ -287,7 +289,8 @@ impl World {
         let unflushed = self.nodes[n].disk.unflushed();
         let met = self.nodes[n].crash(power, &mut self.rng);
         self.tally.crashes += 1;
-        self.chaos.count_crash(&mut self.tally, &met, power && unflushed > 0);
+        self.chaos
+            .count_crash(&mut self.tally, &met, power && unflushed > 0);
         self.oracle.crashed(n, power);
     }
 
@@ -430,7 +433,12 @@ impl World {
         let taken = self.nodes[n].submit(self.now, work);
         match taken {
             Some(Ok(())) => {
-                say!(self.trace, self.nodes[n].name, "app {op:?} {} #{stamp}", crate::node::at(&range));
+                say!(
+                    self.trace,
+                    self.nodes[n].name,
+                    "app {op:?} {} #{stamp}",
+                    crate::node::at(&range)
+                );
                 self.in_flight[n].insert(stamp, flight);
                 if op == AppOp::Write {
                     self.tally.submitted += 1;
@@ -462,7 +470,12 @@ impl World {
         let Some(mut flight) = self.in_flight[n].remove(&work.stamp) else {
             violation!("request #{} ended, but none was under way", work.stamp);
         };
-        say!(self.trace, self.nodes[n].name, "app done #{} {outcome:?}", work.stamp);
+        say!(
+            self.trace,
+            self.nodes[n].name,
+            "app done #{} {outcome:?}",
+            work.stamp
+        );
         if outcome != Outcome::Ok {
             return self.check_error(n, &work.io, outcome);
         }
@@ -539,8 +552,7 @@ impl World {
         if new.conn == ConnState::ProtocolError && old.conn != new.conn {
             violation!("{}: the peer broke the protocol", self.nodes[n].name);
         }
-        self.oracle
-            .state_changed(n, old, new, why, &self.nodes[n]);
+        self.oracle.state_changed(n, old, new, why, &self.nodes[n]);
         self.chaos.meet_state(&mut self.tally, old, new);
     }
 
@@ -595,7 +607,8 @@ fn view(n: usize, state: &State) -> usize {
 fn peer_gets(state: &State) -> bool {
     use ConnState as C;
     state.conn >= C::Connected
-        && (state.pdsk == DiskState::UpToDate || matches!(state.conn, C::SyncSource | C::PausedSyncS))
+        && (state.pdsk == DiskState::UpToDate
+            || matches!(state.conn, C::SyncSource | C::PausedSyncS))
 }
 
 /// A state for the log.
@@ -607,7 +620,15 @@ pub fn show(state: &State) -> String {
         state.conn,
         state.disk,
         state.pdsk,
-        if state.is_suspended() { " suspended" } else { "" },
-        if state.is_sync_paused() { " paused" } else { "" },
+        if state.is_suspended() {
+            " suspended"
+        } else {
+            ""
+        },
+        if state.is_sync_paused() {
+            " paused"
+        } else {
+            ""
+        },
     )
 }

@@ -6,12 +6,13 @@ use rdb_engine::admin::Request;
 use rdb_engine::wire::{ConnState, DiskState, ReplicationProtocol, Role};
 use rdb_sim::{A, B, Plan, World};
 
-/// Seeds per test; `RDB_SIM_SEEDS` sets another number for long runs.
+/// Seeds per test; `RDB_SIM_SEEDS` sets another number for long runs, `RDB_SIM_FIRST` the first one. `RDB_SIM_TRACE` shows what led to
+/// a failure.
 fn seeds() -> std::ops::Range<u64> {
     let count = std::env::var("RDB_SIM_SEEDS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(40);
+        .unwrap_or(20);
     let first = std::env::var("RDB_SIM_FIRST")
         .ok()
         .and_then(|n| n.parse().ok())
