@@ -414,6 +414,8 @@ impl<M: Memory> Resource<M> {
         };
         volume.disk = None;
         volume.early_sync_uuid = None;
+        // The next disk is not compared with what the peer said to this one: it answers an attach with its identifiers of then.
+        volume.peer_generation = None;
         volume.closing_disk = false;
         if volume.state.role == Role::Primary {
             volume.exposed = volume.generation.current;

@@ -4,10 +4,21 @@
 
 use rdb_engine::link::NetOptions;
 use rdb_engine::meta::{CreateOptions, EXTENT_SECTORS, Placement, create};
+use rdb_engine::resync_rate::RateOptions;
 use rdb_engine::volume::{DiskOptions, OnIoError};
 use rdb_engine::wire::{AfterSplitBrain, ReplicationProtocol};
 
 use crate::rng::Rng;
+
+/// A resync that nothing holds back.
+const FAST: RateOptions = RateOptions {
+    resync_rate: 4_000_000,
+    plan_ahead: 0,
+    fill_target: 0,
+    delay_target: 10,
+    max_rate: 4_000_000,
+    min_rate: 0,
+};
 
 /// What a run does, and how wild it is.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +56,7 @@ impl Default for Plan {
         Self {
             net: quick_net(ReplicationProtocol::C),
             disk: DiskOptions {
-                max_rate: 4_000_000,
+                rate: FAST,
                 ..DiskOptions::default()
             },
             sectors: with_metadata(3 * EXTENT_SECTORS),
@@ -94,7 +105,7 @@ impl Plan {
             ..quick_net(protocol)
         };
         let disk = DiskOptions {
-            max_rate: rng.pick(&[4_000_000, 4_000_000, 20_000]),
+            rate: rng.pick(&[FAST, FAST, FAST, RateOptions::default()]),
             on_io_error: rng.pick(&[OnIoError::Detach, OnIoError::Detach, OnIoError::PassOn]),
             ..DiskOptions::default()
         };
