@@ -607,11 +607,14 @@ impl Pair {
         };
         let (engine, fx) = (&mut node.engine, &mut node.fx);
         match act {
-            Act::SubmitApp { slot, .. } => {
+            Act::SubmitApp { slot, alone, .. } => {
                 let (io, stamp) = node.app[&slot];
                 if io.op == AppOp::Write {
                     let at = io.range.sector as usize..io.range.end() as usize;
                     node.disk.sectors[at].fill(stamp);
+                }
+                if alone {
+                    node.app.remove(&slot).expect("a request completes once");
                 }
                 engine.app_local_done(now, slot, true, fx);
             }
