@@ -10,3 +10,4 @@
 #include "helpers/misc.c"
 #include "helpers/net.c"
 #include "helpers/sync.c"
+#include "helpers/usermode.c"

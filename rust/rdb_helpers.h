@@ -211,4 +211,14 @@ void rdb_helper_proc_remove(struct proc_dir_entry *entry);
 int rdb_helper_seq_write(struct seq_file *m, const void *data, size_t len);
 void *rdb_helper_seq_private(struct seq_file *m);
 
+/* usermode.c */
+
+struct rdb_helper_program;
+
+struct rdb_helper_program *rdb_helper_program_alloc(void);
+void rdb_helper_program_free(struct rdb_helper_program *program);
+int rdb_helper_program_run(struct rdb_helper_program *program,
+			   const char **argv, const char **envp);
+void rdb_helper_program_kill(struct rdb_helper_program *program);
+
 #endif /* RDB_HELPERS_H */

@@ -37,4 +37,5 @@ pub mod status;
 pub mod thread;
 pub mod time;
 pub mod transfer;
+pub mod usermode;
 pub mod wait;

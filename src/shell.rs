@@ -13,6 +13,7 @@ pub(crate) mod control;
 mod device;
 mod events;
 mod failure;
+mod handlers;
 mod link;
 mod link_connect;
 mod link_handshake;

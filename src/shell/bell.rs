@@ -45,6 +45,31 @@ impl Bell {
     }
 }
 
+/// Two bells.
+#[pin_data]
+pub(crate) struct Bells {
+    #[pin]
+    first: Bell,
+    #[pin]
+    second: Bell,
+}
+
+impl Bells {
+    /// Silent ones.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self { first <- Bell::new(), second <- Bell::new() })
+    }
+
+    /// One of them, by number.
+    pub(crate) fn get(&self, number: usize) -> Option<&Bell> {
+        match number {
+            0 => Some(&self.first),
+            1 => Some(&self.second),
+            _ => None,
+        }
+    }
+}
+
 /// Counts events for those who wait for the next one.
 #[pin_data]
 pub(crate) struct Changes {

@@ -36,7 +36,7 @@ use super::failure::Failure;
 use super::{proc, progress, registry};
 
 pub(crate) use get::{put_progress, put_states, write_ordering};
-pub(crate) use message::{put, put_address, put_text};
+pub(crate) use message::{put, put_address, put_signed, put_text};
 
 /// Version of the module.
 pub(crate) const VERSION: &str = "0.1.0";

@@ -14,7 +14,7 @@ use rdb_kapi::genl::Message;
 use rdb_kapi::time;
 
 use super::control::{
-    multicast, put, put_address, put_progress, put_states, put_text, write_ordering,
+    multicast, put, put_address, put_progress, put_signed, put_states, put_text, write_ordering,
 };
 use super::progress;
 use super::resource::Resource;
@@ -292,6 +292,35 @@ fn put_change(msg: &mut Message<'_>, old: &State, new: &State) -> Result {
         put_pair(msg, (number, old_number), old, new)?;
     }
     Ok(())
+}
+
+/// A handler is about to be run; `about` are number and minor of a volume.
+pub(crate) fn helper_called(res: &Resource, about: Option<(u16, u32)>, name: &str) {
+    send(cmd::HELPER_EVENT, EventKind::Call, |msg| {
+        put_helper(msg, res, about, name)
+    });
+}
+
+/// It has ended with this exit code; negative: it was killed or could not be run.
+pub(crate) fn helper_ended(res: &Resource, about: Option<(u16, u32)>, name: &str, code: i32) {
+    send(cmd::HELPER_EVENT, EventKind::Response, |msg| {
+        put_helper(msg, res, about, name)?;
+        put_signed(msg, attr::HELPER_STATUS, code.into())
+    });
+}
+
+fn put_helper(
+    msg: &mut Message<'_>,
+    res: &Resource,
+    about: Option<(u16, u32)>,
+    name: &str,
+) -> Result {
+    msg.put_str(attr::RESOURCE_NAME, res.name())?;
+    if let Some((number, minor)) = about {
+        put(msg, attr::VOLUME, number.into())?;
+        put(msg, attr::MINOR, minor.into())?;
+    }
+    msg.put_str(attr::HELPER, name)
 }
 
 /// Tells how far a resync is.

@@ -10,6 +10,7 @@ use rdb_engine::effects::{
     queue_bound, Act, AppSlot, DiskOp, Effects, Millis, Outcome, Payload, PeerSlot, Range, Socket,
     VolumeIndex, PACKET_MAX,
 };
+use rdb_engine::handler::Handler;
 use rdb_engine::link::LinkFailure;
 use rdb_kapi::bio::{Bio, BioHold};
 use rdb_kapi::buf::IoBuf;
@@ -18,6 +19,7 @@ use rdb_kapi::status::Status;
 
 use super::backing::Backing;
 use super::device::Device;
+use super::handlers;
 use super::log::say;
 use super::memory::Table;
 use super::resource::Engine;
@@ -147,6 +149,8 @@ pub(crate) struct Queues {
     tasks: Ring<Task>,
     work: Ring<Act>,
     disk_work: Ring<Act>,
+    /// Handlers to be run, by [`handlers::kind`].
+    handlers: [Ring<(VolumeIndex, Handler)>; 2],
     /// How the last request of the administrator ended.
     pub(crate) admin_result: Option<Result<(), Refusal>>,
     signals: Arc<Signals>,
@@ -169,6 +173,7 @@ impl Queues {
             tasks: Ring::new(TASKS)?,
             work: Ring::new(WORK)?,
             disk_work: Ring::new(PEER_SLOTS + 64 * VOLUMES)?,
+            handlers: [Ring::new(handlers::WAITING)?, Ring::new(handlers::WAITING)?],
             admin_result: None,
             signals,
         })
@@ -253,6 +258,11 @@ impl Queues {
     /// An act for the disk worker.
     pub(crate) fn next_disk_work(&mut self) -> Option<Act> {
         self.disk_work.pop()
+    }
+
+    /// A handler to be run.
+    pub(crate) fn next_handler(&mut self, kind: usize) -> Option<(VolumeIndex, Handler)> {
+        self.handlers.get_mut(kind)?.pop()
     }
 
     /// Takes packets of a stream: as many as fit into `batch`, up to the first that has a payload. Returns the number of
@@ -435,6 +445,18 @@ impl Queues {
         self.signals.worker.ring();
     }
 
+    fn give_handler(&mut self, volume: VolumeIndex, handler: Handler) {
+        let kind = handlers::kind(handler);
+        let ring = self.handlers.get_mut(kind);
+        if ring.is_none_or(|ring| ring.push((volume, handler)).is_err()) {
+            say!(pr_err: "too many handlers wait: {} is not called", handler.name());
+            return self.give_work(Act::RunHandler { volume, handler });
+        }
+        if let Some(bell) = self.signals.handlers.get(kind) {
+            bell.ring();
+        }
+    }
+
     fn give_disk_work(&mut self, act: Act) {
         if self.disk_work.push(act).is_err() {
             say!(pr_err: "the queue of the disk worker is full");
@@ -493,6 +515,7 @@ impl Effects for Queues {
             | Act::WriteBitmap { .. }
             | Act::WriteLog { .. }
             | Act::CloseDisk { .. } => self.give_disk_work(act),
+            Act::RunHandler { volume, handler } => self.give_handler(volume, handler),
             Act::CloseLink => {
                 // At once: slots that wait to be sent may be used for something else as soon as the lock is dropped.
                 self.close_link();
@@ -506,7 +529,6 @@ impl Effects for Queues {
             Act::SetCapacity { .. }
             | Act::StateChanged { .. }
             | Act::Notice(_)
-            | Act::RunHandler { .. }
             | Act::AdminDone(_) => self.give_work(act),
         }
     }

@@ -22,6 +22,7 @@
 //!   it never waits for I/O or for memory of the buffer pool;
 //! * the *worker* opens and closes the link, writes the log lines, tells userspace, and resizes: one after the other;
 //! * the *disk worker* does what waits for the lower disk: superblock, bitmap, flushes, closing;
+//! * two threads run handlers (see `handlers`); nobody waits for them;
 //! * while a link is wanted, the *receiver*; while it stands, two *senders* and the *meta receiver* (see `link`).
 
 use kernel::prelude::*;
@@ -43,6 +44,7 @@ use rdb_kapi::time::now_ms;
 pub(crate) use super::backing::AttachRequest;
 use super::backing::Backing;
 use super::failure::{no_memory, Failure};
+use super::handlers::Runners;
 use super::link::{LinkConfig, Session};
 use super::memory::{KernelMemory, Table};
 use super::queues::{Batch, Context, BATCH, Queues, APP_SLOTS, PEER_SLOTS, VOLUMES};
@@ -103,6 +105,7 @@ pub(crate) struct Threads {
     pub(crate) completer: Option<KThread>,
     pub(crate) worker: Option<KThread>,
     pub(crate) disk_worker: Option<KThread>,
+    pub(crate) handlers: Option<Runners>,
 }
 
 impl Resource {
@@ -163,6 +166,8 @@ impl Resource {
     /// Ends the threads. The resource has no volumes and no link any more. Sleeps; not from a thread of the resource.
     pub(crate) fn retire(&self) {
         let threads = core::mem::take(&mut *self.threads.lock());
+        // Handlers tell the engine how they ended.
+        drop(threads.handlers);
         // The worker first: it may still have log lines, and a link to close.
         drop(threads.worker);
         drop(threads.disk_worker);

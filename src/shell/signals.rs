@@ -13,7 +13,7 @@ use rdb_kapi::queue::CompletionQueue;
 use rdb_kapi::status::Status;
 use rdb_kapi::thread::ThreadContext;
 
-use super::bell::{Bell, Changes};
+use super::bell::{Bell, Bells, Changes};
 use super::log::say;
 use super::queues::{APP_SLOTS, PEER_SLOTS};
 
@@ -61,6 +61,9 @@ pub(crate) struct Signals {
     /// Acts for the disk worker.
     #[pin]
     pub(crate) disk_worker: Bell,
+    /// Handlers to be run, by [`kind`](super::handlers::kind).
+    #[pin]
+    pub(crate) handlers: Bells,
     /// Packets for the data stream.
     #[pin]
     pub(crate) data: Bell,
@@ -88,6 +91,7 @@ impl Signals {
             admin <- Changes::new(),
             worker <- Bell::new(),
             disk_worker <- Bell::new(),
+            handlers <- Bells::new(),
             data <- Bell::new(),
             meta <- Bell::new(),
             // A slot has one operation on the lower disk at a time.

@@ -14,6 +14,7 @@ use rdb_kapi::lower::{BufOp, IoFlags};
 use rdb_kapi::status::Status;
 use rdb_kapi::thread::{KThread, Options, ThreadContext};
 
+use super::handlers::Runners;
 use super::log;
 use super::queues::{Batch, Context, Job, Queues, Report, BATCH};
 use super::resource::{Engine, Resource, Threads};
@@ -38,6 +39,7 @@ pub(crate) fn start(resource: &Arc<Resource>) -> Result<Threads> {
         completer: Some(completer),
         worker: Some(worker),
         disk_worker: Some(disk_worker),
+        handlers: Some(Runners::start(resource)?),
     })
 }
 
@@ -154,7 +156,7 @@ fn do_work(resource: &Arc<Resource>, act: Act) {
             events::notice(resource, &notice);
         }
         Act::RunHandler { volume, handler } => {
-            log::say!(pr_warn: "{}: the handler {} is not run yet", resource.name(), handler.name());
+            // The queue of handlers was full.
             resource.with(Context::Thread, |engine, queues, now| {
                 engine.handler_done(now, volume, handler, HandlerEnd::Broken, queues);
             });
