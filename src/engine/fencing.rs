@@ -6,7 +6,7 @@
 //! The handler `fence-peer` runs at most once at a time. Its answer counts only for the outage that it was called for: if the
 //! nodes have met meanwhile, whatever it did is history.
 
-use crate::effects::{Act, Effects, VolumeIndex};
+use crate::effects::{Effects, VolumeIndex};
 use crate::handler::{Handler, HandlerEnd};
 use crate::memory::Memory;
 use crate::resource::Resource;
@@ -85,10 +85,7 @@ impl<M: Memory> Resource<M> {
         fence.called_at = fence.meetings;
         // The handler is about the resource: any volume names it.
         let volume = self.volumes().next().unwrap_or(0);
-        fx.act(Act::RunHandler {
-            volume,
-            handler: Handler::FencePeer,
-        });
+        self.call_handler(volume, Handler::FencePeer, fx);
     }
 
     /// The handler has ended.

@@ -5,7 +5,7 @@
 //! The engine asks for one by `Act::RunHandler` and goes on; the shell runs it without a lock and gives the exit code back by
 //! [`Resource::handler_done`]. A handler may never end, or end long after what it was called for is over.
 
-use crate::effects::{Effects, Millis, VolumeIndex};
+use crate::effects::{Act, Effects, Millis, VolumeIndex};
 use crate::memory::Memory;
 use crate::resource::Resource;
 
@@ -64,6 +64,11 @@ pub enum HandlerEnd {
 }
 
 impl<M: Memory> Resource<M> {
+    /// Has a handler run about a volume.
+    pub(crate) fn call_handler(&self, v: VolumeIndex, handler: Handler, fx: &mut dyn Effects) {
+        fx.act(Act::RunHandler { volume: v, handler });
+    }
+
     /// A handler has ended. `v` is what `Act::RunHandler` named.
     pub fn handler_done(
         &mut self,

@@ -342,13 +342,13 @@ impl<M: Memory> Resource<M> {
         }
         if settled.is_split_brain() {
             let resolved = !matches!(verdict, Verdict::SplitBrain { .. });
-            self.call(v, Handler::InitialSplitBrain, fx);
+            self.call_handler(v, Handler::InitialSplitBrain, fx);
             fx.act(Act::Notice(Notice::SplitBrain {
                 volume: v,
                 resolved,
             }));
             if !resolved {
-                self.call(v, Handler::SplitBrain, fx);
+                self.call_handler(v, Handler::SplitBrain, fx);
                 return Outcome::Drop;
             }
             if !self.yields_to_policy(v, &settled, peer_role, fx) {
@@ -379,7 +379,7 @@ impl<M: Memory> Resource<M> {
             || self.app.iter().any(|(_, request)| request.volume == v);
         if busy {
             fx.act(Act::Notice(Notice::PrimaryLost { volume: v }));
-            self.call(v, Handler::PrimaryLostAfterSplitBrain, fx);
+            self.call_handler(v, Handler::PrimaryLostAfterSplitBrain, fx);
             return false;
         }
         let role = Role::Secondary;
@@ -394,11 +394,6 @@ impl<M: Memory> Resource<M> {
             fx,
         );
         true
-    }
-
-    /// Has a handler run that nobody waits for.
-    fn call(&self, v: VolumeIndex, handler: Handler, fx: &mut dyn Effects) {
-        fx.act(Act::RunHandler { volume: v, handler });
     }
 
     fn act_on_verdict(

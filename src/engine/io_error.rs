@@ -81,10 +81,7 @@ impl<M: Memory> Resource<M> {
         let disk = DiskState::Failed;
         self.change(v, State { disk, ..state }, what, fx);
         if helper {
-            fx.act(Act::RunHandler {
-                volume: v,
-                handler: Handler::LocalIoError,
-            });
+            self.call_handler(v, Handler::LocalIoError, fx);
         }
     }
 
@@ -113,10 +110,7 @@ impl<M: Memory> Resource<M> {
         fx: &mut dyn Effects,
     ) {
         if is_without_data(new) && old.role == Role::Primary && !is_without_data(old) {
-            fx.act(Act::RunHandler {
-                volume: v,
-                handler: Handler::PrimaryDegraded,
-            });
+            self.call_handler(v, Handler::PrimaryDegraded, fx);
         }
     }
 
