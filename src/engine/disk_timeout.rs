@@ -41,17 +41,12 @@ fn metadata_mark<M: Memory>(volume: &Volume<M>) -> Option<u64> {
     busy.then_some(finished)
 }
 
-fn is_busy<M: Memory>(volume: &Volume<M>) -> bool {
-    volume.local_io > 0 || metadata_mark(volume).is_some()
-}
-
 impl<M: Memory> Resource<M> {
     /// When the disks want to be looked at.
     pub(crate) fn disk_timeout_deadline(&self) -> Option<Millis> {
         self.volumes
             .iter()
             .flatten()
-            .filter(|volume| is_busy(volume))
             .filter_map(|volume| Some(volume.trouble.checked.saturating_add(pause(limit(volume)?))))
             .min()
     }

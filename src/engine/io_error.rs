@@ -185,6 +185,13 @@ impl<M: Memory> Resource<M> {
         true
     }
 
+    /// Whether what the lower disk has read for a request is still of use.
+    pub fn wants_local_data(&self, slot: AppSlot) -> bool {
+        self.app
+            .get(slot)
+            .is_some_and(|request| request.local == Part::Pending && !request.abandoned)
+    }
+
     /// Counts an operation on the lower disk out.
     pub(crate) fn local_part_ended(&mut self, v: VolumeIndex) {
         if let Some(volume) = self.vol_mut(v) {

@@ -48,6 +48,8 @@ mod agreement;
 mod bitmap_exchange;
 mod completion;
 mod disk_timeout;
+#[cfg(test)]
+mod failure_tests;
 mod handshake;
 mod io_error;
 mod metadata;

@@ -4,6 +4,7 @@
 
 use kernel::prelude::*;
 use kernel::str::CStr;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 use rdb_engine::activity_log::LogStep;
 use rdb_engine::bitmap::BitmapPages;
@@ -26,14 +27,6 @@ use super::resource::{Engine, Resource};
 /// Bytes of bitmap that are read or written in one go.
 const CHUNK: usize = 256 << 10;
 
-/// How superblocks and transactions are written.
-const DURABLE: IoFlags = IoFlags {
-    fua: true,
-    preflush: true,
-    sync: true,
-    meta: true,
-};
-
 /// What the administrator wants attached.
 pub(crate) struct AttachRequest<'a> {
     /// Path of the data device.
@@ -44,6 +37,8 @@ pub(crate) struct AttachRequest<'a> {
     pub(crate) index: i32,
     /// Options of the disk.
     pub(crate) options: DiskOptions,
+    /// Flush the metadata.
+    pub(crate) md_flushes: bool,
     /// How many extents may be active at a time; `None` = no activity log is kept.
     pub(crate) log_slots: Option<u32>,
 }
@@ -55,6 +50,10 @@ pub(crate) struct Backing {
     meta: Arc<LowerDevice>,
     layout: Layout,
     usable: u64,
+    /// Requests of the application go through memory of our own, so that they can end before the disk gives them back.
+    copies: Atomic<bool>,
+    /// Metadata are flushed.
+    md_flushes: Atomic<bool>,
 }
 
 /// What was found on a disk that is about to be attached.
@@ -140,6 +139,8 @@ impl Backing {
                 meta,
                 layout,
                 usable,
+                copies: Atomic::new(request.options.disk_timeout_ms > 0),
+                md_flushes: Atomic::new(request.md_flushes),
             },
             GFP_KERNEL,
         )
@@ -151,6 +152,28 @@ impl Backing {
             superblock,
             words,
         })
+    }
+
+    /// Takes changed options.
+    pub(crate) fn set_options(&self, options: &DiskOptions, md_flushes: bool) {
+        self.copies.store(options.disk_timeout_ms > 0, Relaxed);
+        self.md_flushes.store(md_flushes, Relaxed);
+    }
+
+    /// Whether requests of the application go through memory of our own.
+    pub(crate) fn copies(&self) -> bool {
+        self.copies.load(Relaxed)
+    }
+
+    /// How superblocks and transactions are written.
+    fn durable(&self) -> IoFlags {
+        let flush = self.md_flushes.load(Relaxed);
+        IoFlags {
+            fua: flush,
+            preflush: flush,
+            sync: true,
+            meta: true,
+        }
     }
 
     /// The device with the data.
@@ -202,7 +225,7 @@ impl Backing {
                 self.data.flush()?;
             }
             self.meta
-                .write_at(self.layout.superblock, page, BLOCK_LEN, DURABLE)
+                .write_at(self.layout.superblock, page, BLOCK_LEN, self.durable())
         };
         self.log("write of the superblock", write())
     }
@@ -255,7 +278,7 @@ impl Backing {
                             self.data.flush()?;
                         }
                         let sector = self.layout.log_sector(number);
-                        return self.meta.write_at(sector, page, BLOCK_LEN, DURABLE);
+                        return self.meta.write_at(sector, page, BLOCK_LEN, self.durable());
                     }
                     LogStep::Nothing => return Err(ENXIO),
                 }

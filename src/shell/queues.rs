@@ -12,7 +12,7 @@ use rdb_engine::effects::{
 };
 use rdb_engine::handler::Handler;
 use rdb_engine::link::LinkFailure;
-use rdb_kapi::bio::{Bio, BioHold};
+use rdb_kapi::bio::{Bio, BioHold, Op};
 use rdb_kapi::buf::IoBuf;
 use rdb_kapi::crypto::random_u64;
 use rdb_kapi::status::Status;
@@ -67,6 +67,12 @@ pub(crate) enum Job {
     PassOn {
         slot: AppSlot,
         bio: Bio,
+        disk: Arc<Backing>,
+    },
+    /// Give it to the lower disk by way of a buffer of our own.
+    Copy {
+        slot: AppSlot,
+        bio: BioHold,
         disk: Arc<Backing>,
     },
     /// Complete the request.
@@ -172,7 +178,7 @@ impl Queues {
             overflow: false,
             tasks: Ring::new(TASKS)?,
             work: Ring::new(WORK)?,
-            disk_work: Ring::new(PEER_SLOTS + 64 * VOLUMES)?,
+            disk_work: Ring::new(APP_SLOTS + PEER_SLOTS + 64 * VOLUMES)?,
             handlers: [Ring::new(handlers::WAITING)?, Ring::new(handlers::WAITING)?],
             admin_result: None,
             signals,
@@ -351,8 +357,16 @@ impl Queues {
         batch
     }
 
-    /// The job of an operation of the peer that was left to the disk worker.
-    pub(crate) fn peer_job(&mut self, act: Act) -> Option<Job> {
+    /// Copies what the lower disk has read to where the application wants it. False if it has no place there.
+    pub(crate) fn fill(&mut self, slot: AppSlot, buf: &IoBuf) -> bool {
+        match entry(&mut self.app, slot) {
+            Some(Some(bio)) if bio.op() == Op::Read => bio.copy_from_buf(buf).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// The job of an operation that was left to the disk worker.
+    pub(crate) fn disk_job(&mut self, act: Act) -> Option<Job> {
         self.job(Task::Act(act), Context::Thread)
     }
 
@@ -378,11 +392,20 @@ impl Queues {
                 },
                 None => Job::Report(Report::AppFailed(slot)),
             },
-            Task::Act(Act::SubmitApp { slot, volume, .. }) => {
+            Task::Act(act @ Act::SubmitApp { slot, volume, .. }) => {
+                let disk = self.disk(volume);
+                let copies = disk.as_ref().is_some_and(|disk| disk.copies());
+                if copies && context == Context::NoBuffers {
+                    self.give_disk_work(act);
+                    return None;
+                }
                 let bio = entry(&mut self.app, slot)
                     .and_then(|bio| bio.as_ref())
                     .map(Bio::hold);
-                match (bio, self.disk(volume)) {
+                match (bio, disk) {
+                    (Some(bio), Some(disk)) if copies && has_data(&bio) => {
+                        Job::Copy { slot, bio, disk }
+                    }
                     (Some(bio), Some(disk)) => Job::Submit { slot, bio, disk },
                     _ => Job::Report(Report::AppFailed(slot)),
                 }
@@ -536,6 +559,10 @@ impl Effects for Queues {
     fn random(&mut self) -> u64 {
         random_u64()
     }
+}
+
+fn has_data(bio: &Bio) -> bool {
+    matches!(bio.op(), Op::Read | Op::Write) && !bio.is_empty()
 }
 
 /// How the block layer calls an outcome.

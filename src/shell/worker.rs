@@ -4,16 +4,17 @@
 
 use kernel::prelude::*;
 use kernel::sync::Arc;
-use rdb_engine::effects::{Act, DiskOp, Millis, VolumeIndex};
+use rdb_engine::effects::{Act, AppSlot, DiskOp, Millis, VolumeIndex};
 use rdb_engine::handler::HandlerEnd;
 use rdb_engine::wire::Role;
 
-use rdb_kapi::bio::{CloneFlags, Op};
+use rdb_kapi::bio::{BioHold, CloneFlags, Op};
 use rdb_kapi::buf::{BufPool, PageBuf};
 use rdb_kapi::lower::{BufOp, IoFlags};
 use rdb_kapi::status::Status;
 use rdb_kapi::thread::{KThread, Options, ThreadContext};
 
+use super::backing::Backing;
 use super::handlers::Runners;
 use super::log;
 use super::queues::{Batch, Context, Job, Queues, Report, BATCH};
@@ -99,7 +100,12 @@ pub(crate) fn disk_done(engine: &mut Engine, queues: &mut Queues, now: Millis, d
             if let Some(bio) = done.bio {
                 queues.park(slot, bio);
             }
-            engine.app_local_done(now, slot, ok, queues);
+            // A request that was given up has ended: its memory is not there any more.
+            let filled = match &done.buf {
+                Some(buf) if ok && engine.wants_local_data(slot) => queues.fill(slot, buf),
+                _ => true,
+            };
+            engine.app_local_done(now, slot, ok && filled, queues);
         }
         Whose::Peer(slot) => {
             queues.keep(slot, done.buf);
@@ -185,8 +191,8 @@ fn work_disk(resource: &Arc<Resource>, thread: &ThreadContext, page: &mut PageBu
 
 fn do_disk_work(resource: &Arc<Resource>, act: Act, page: &mut PageBuf) {
     match act {
-        Act::SubmitPeer { .. } => {
-            let job = resource.queues(|queues| queues.peer_job(act));
+        Act::SubmitApp { .. } | Act::SubmitPeer { .. } => {
+            let job = resource.queues(|queues| queues.disk_job(act));
             if let Some(failed) = job.and_then(|job| resource.do_job(job)) {
                 resource.with(Context::Thread, |engine, queues, now| {
                     report(engine, queues, now, failed);
@@ -275,6 +281,7 @@ impl Resource {
                 bio.pass_on(disk.data(), cookie, self.signals.clone());
                 None
             }
+            Job::Copy { slot, bio, disk } => self.submit_copy(slot, bio, &disk),
             Job::Complete { bio, status } => {
                 bio.complete(status);
                 None
@@ -290,6 +297,32 @@ impl Resource {
             Job::Peer { .. } => self.submit_peer(job),
             Job::Report(report) => Some(report),
         }
+    }
+
+    /// Submits a request by way of a buffer, which stays with the lower disk for as long as that has the request: the request
+    /// itself may end before.
+    fn submit_copy(&self, slot: AppSlot, bio: BioHold, disk: &Backing) -> Option<Report> {
+        let failed = Some(Report::AppFailed(slot));
+        // At most 1 MiB.
+        let Ok(mut buf) = BufPool::alloc(&self.pool, bio.len() as usize) else {
+            return failed;
+        };
+        let write = bio.op() == Op::Write;
+        if write && bio.copy_to_buf(&mut buf).is_err() {
+            return failed;
+        }
+        let flags = IoFlags {
+            fua: write && bio.is_fua(),
+            preflush: write && bio.is_preflush(),
+            sync: bio.is_sync(),
+            meta: bio.is_meta(),
+        };
+        let op = if write { BufOp::Write } else { BufOp::Read };
+        let sector = bio.sector();
+        drop(bio);
+        let cookie = Signals::cookie(Whose::App(slot));
+        buf.submit(disk.data(), op, sector, flags, cookie, self.signals.clone());
+        None
     }
 
     fn submit_peer(&self, job: Job) -> Option<Report> {

@@ -123,6 +123,7 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
         options,
     };
     let engine_options = disk_options(&record.options);
+    let md_flushes = record.options.is_on(attr::MD_FLUSHES);
     let log_slots = record
         .options
         .is_on(attr::AL_UPDATES)
@@ -136,6 +137,7 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
             meta: &meta,
             index: kind,
             options: engine_options,
+            md_flushes,
             log_slots,
         },
     )?;
@@ -180,10 +182,14 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
         .with(|values| values.disk(number).map(|disk| disk.options.try_clone()))
         .ok_or_else(no_disk)??;
     request::take_options(req, &mut options)?;
+    let engine_options = disk_options(&options);
     res.admin(Admin::SetDisk {
         volume: index,
-        options: disk_options(&options),
+        options: engine_options,
     })?;
+    if let Some(disk) = res.queues(|queues| queues.disk(index)) {
+        disk.set_options(&engine_options, options.is_on(attr::MD_FLUSHES));
+    }
     res.settings.with(
         |values| match values.disks.iter_mut().find(|disk| disk.volume == number) {
             Some(disk) => {
