@@ -218,6 +218,8 @@ pub struct Pair {
 pub enum Fault {
     /// The connection breaks.
     Break,
+    /// A node dies.
+    Crash(usize),
     /// Somebody asks for something.
     Ask(usize, Request),
 }
@@ -572,6 +574,7 @@ impl Pair {
                             self.lose(n);
                         }
                     }
+                    Fault::Crash(n) => self.crash(n),
                     Fault::Ask(n, request) => self.begin(n, request),
                 }
             }
