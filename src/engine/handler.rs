@@ -6,8 +6,11 @@
 //! [`Resource::handler_done`]. A handler may never end, or end long after what it was called for is over.
 
 use crate::effects::{Act, Effects, Millis, VolumeIndex};
+use crate::fencing::Fencing;
 use crate::memory::Memory;
 use crate::resource::Resource;
+use crate::state::{is_source, is_target};
+use crate::wire::{ConnState, DiskState, State};
 
 /// A handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,35 @@ impl<M: Memory> Resource<M> {
     /// Has a handler run about a volume.
     pub(crate) fn call_handler(&self, v: VolumeIndex, handler: Handler, fx: &mut dyn Effects) {
         fx.act(Act::RunHandler { volume: v, handler });
+    }
+
+    /// Calls what is to be called at the end of a complete resync.
+    pub(crate) fn call_after_resync(
+        &mut self,
+        v: VolumeIndex,
+        old: &State,
+        new: &State,
+        fx: &mut dyn Effects,
+    ) {
+        let in_sync = |s: &State| {
+            s.conn == ConnState::Connected
+                && s.disk == DiskState::UpToDate
+                && s.pdsk == DiskState::UpToDate
+        };
+        if !in_sync(new) {
+            return;
+        }
+        if is_target(old.conn) {
+            self.call_handler(v, Handler::AfterResyncTarget, fx);
+        }
+        let all = self
+            .volumes
+            .iter()
+            .flatten()
+            .all(|volume| in_sync(&volume.state));
+        if is_source(old.conn) && all && self.fencing() > Fencing::DontCare {
+            self.call_handler(v, Handler::UnfencePeer, fx);
+        }
     }
 
     /// A handler has ended. `v` is what `Act::RunHandler` named.

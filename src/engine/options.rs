@@ -323,7 +323,7 @@ pub const OPTIONS: &[Opt] = &[
     opt(Disk, "c-delay-target", num(Tenths, 10, 1, 100), AtOnce, Must, attr::C_DELAY_TARGET),
     opt(Disk, "c-max-rate", num(KibPerSecond, 102_400, 250, 4_194_304), AtOnce, Must, attr::C_MAX_RATE),
     opt(Disk, "c-min-rate", num(KibPerSecond, 250, 0, 4_194_304), AtOnce, Must, attr::C_MIN_RATE),
-    opt(Disk, "disk-timeout", num(Tenths, 0, 0, 6000), AtOnce, Later, attr::DISK_TIMEOUT),
+    opt(Disk, "disk-timeout", num(Tenths, 0, 0, 6000), AtOnce, Must, attr::DISK_TIMEOUT),
     opt(Disk, "read-balancing", pick(READ_BALANCING, 0), AtOnce, Later, attr::READ_BALANCING),
     opt(Disk, "discard-zeroes-if-aligned", YES, AtOnce, Later, attr::DISCARD_ZEROES_IF_ALIGNED),
     opt(Disk, "disable-write-same", NO, AtOnce, Ignored, attr::DISABLE_WRITE_SAME),

@@ -321,6 +321,7 @@ impl<M: Memory> Resource<M> {
         self.announce_change(v, &old, &new, fx);
         self.start_what_follows(v, &old, &new, fx);
         self.call_if_degraded(v, &old, &new, fx);
+        self.call_after_resync(v, &old, &new, fx);
         self.thaw(v, &old, fx);
     }
 

@@ -2,8 +2,8 @@
 
 //! Runs the handlers that the engine asks for (administration, section 10).
 //!
-//! Two threads of a resource do that, one after the other each: one for `fence-peer`, which I/O may be waiting for, and one for all
-//! others, so that none of these can keep it from being called. They hold no lock while a program runs, and no other thread waits for
+//! Two threads of a resource do that, one after the other each: one for `fence-peer`, which I/O may be waiting for, and
+//! `unfence-peer`, which must not overtake it, and one for all others, so that none of these can keep it from being called. They hold no lock while a program runs, and no other thread waits for
 //! them, except who takes the resource down: that kills the programs first.
 
 use kernel::prelude::*;
@@ -24,7 +24,7 @@ pub(crate) const WAITING: usize = 64;
 
 /// Which of the two threads runs a handler.
 pub(crate) fn kind(handler: Handler) -> usize {
-    usize::from(handler != Handler::FencePeer)
+    usize::from(!handler.of_resource())
 }
 
 /// The threads, and where their programs run.
