@@ -405,61 +405,43 @@ fn generation_commands_step_by_step() {
 fn dumps_are_those_of_drbdmeta() {
     let internal = Placement::Internal;
     let at = 134_176_768;
+    let flexible = Placement::Flexible;
+    let indexed = Placement::Indexed;
+    let mib_128 = 134_217_728_u64;
+    #[rustfmt::skip]
     let rows = [
-        (
-            134_217_728_u64,
-            internal,
-            at,
-            "int128m.md.bin",
-            "int128m.dump.txt",
-        ),
-        (
-            134_217_728,
-            internal,
-            at,
-            "bitorder.md.bin",
-            "bitorder.dump.txt",
-        ),
-        (
-            134_217_728,
-            internal,
-            at,
-            "k-attach1.md.bin",
-            "k-attach1.dump.txt",
-        ),
-        (
-            134_217_728,
-            internal,
-            at,
-            "k-crash128m.md.bin",
-            "k-crash128m.dump.txt",
-        ),
-        (
-            134_217_728,
-            internal,
-            at,
-            "k-crash128m.applied.md.bin",
-            "k-crash128m.applied.dump.txt",
-        ),
-        (
-            536_870_912,
-            internal,
-            536_817_664,
-            "k-evict512m.applied.md.bin",
-            "k-evict512m.applied.dump.txt",
-        ),
-        (
-            4_194_304,
-            Placement::Flexible,
-            0,
-            "ext4m.md.bin",
-            "ext4m.dump.txt",
-        ),
+        (mib_128, internal, at, "int128m.md.bin", "int128m"),
+        (1_073_741_824, internal, 1_073_737_728, "int1g.sb.bin", "int1g"),
+        (1_000_000_000, internal, 999_993_344, "intodd.sb.bin", "intodd"),
+        (134_221_312, internal, 134_213_632, "int128m-odd.sb.bin", "int128m-odd"),
+        (mib_128, internal, 134_213_632, "int128m-2x16k.sb.bin", "int128m-2x16k"),
+        (mib_128, internal, 134_213_632, "int128m-4x16k.sb.bin", "int128m-4x16k"),
+        (mib_128, internal, 134_213_632, "int128m-1x1m.sb.bin", "int128m-1x1m"),
+        (mib_128, internal, at, "bitorder.md.bin", "bitorder"),
+        (mib_128, internal, at, "k-attach1.md.bin", "k-attach1"),
+        (mib_128, internal, at, "k-crash128m.md.bin", "k-crash128m"),
+        (mib_128, internal, at, "k-crash128m.applied.md.bin", "k-crash128m.applied"),
+        (mib_128, internal, at, "k-crash-2x16k.md.bin", "k-crash-2x16k"),
+        (mib_128, internal, at, "k-crash-2x16k.applied.md.bin", "k-crash-2x16k.applied"),
+        (536_870_912, internal, 536_817_664, "k-evict512m.md.bin", "k-evict512m"),
+        (536_870_912, internal, 536_817_664, "k-evict512m.applied.md.bin", "k-evict512m.applied"),
+        (4_194_304, flexible, 0, "ext4m.md.bin", "ext4m"),
+        (4_194_304, flexible, 0, "ext4m-7x64k.sb.bin", "ext4m-7x64k"),
+        (268_435_456, indexed(0), 0, "idx0.sb.bin", "idx0"),
+        (268_435_456, indexed(1), 134_217_728, "idx1.sb.bin", "idx1"),
     ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/metadata");
+    let there = fs::read_dir(folder).expect("the golden files");
+    let there = there.filter(|entry| {
+        let name = entry.as_ref().expect("a file").file_name();
+        name.to_string_lossy().ends_with(".dump.txt")
+    });
+    assert_eq!(rows.len(), there.count(), "every dump is compared");
     for (size, placement, offset, image, text) in rows {
         let disk = Disk::with(size, placement, offset, image);
         let dump = meta::dump(&mut disk.open(), "r0/0", &[], true).expect("a dump");
-        let reference = String::from_utf8(vector(text)).expect("text");
+        let text = format!("{text}.dump.txt");
+        let reference = String::from_utf8(vector(&text)).expect("text");
         // The three lines of the header tell date and host.
         let wanted: Vec<&str> = reference.lines().skip(3).collect();
         assert_eq!(dump.lines().collect::<Vec<_>>(), wanted, "{text}");

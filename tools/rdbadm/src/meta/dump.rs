@@ -105,8 +105,7 @@ fn bitmap_text(out: &mut String, words: &[u64]) {
         let word = words[at];
         let equal = words[at..].iter().take_while(|next| **next == word).count();
         let halves_agree = word >> 32 == word & 0xFFFF_FFFF;
-        // The word itself counts, so one more than the shortest run is needed.
-        if halves_agree && equal > RUN {
+        if halves_agree && equal >= RUN {
             let run = equal / LINE * LINE;
             let _ = writeln!(out, "    {run} times 0x{word:016X};");
             at += run;
