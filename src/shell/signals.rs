@@ -3,6 +3,7 @@
 //! What wakes whom in a resource, and how interrupts hand over what the lower disks have done.
 
 use kernel::prelude::*;
+use kernel::sync::barrier::smp_mb;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
 use rdb_engine::effects::{AppSlot, PeerSlot};
 
@@ -24,8 +25,11 @@ const PASSED_ON: u64 = 1 << 33;
 /// Set for those that read: nothing waits for their end.
 const READ: u64 = 1 << 34;
 
-/// So many ends of requests may lie there unseen, as long as more are to come.
-const UNSEEN: usize = 16;
+/// So many ends of requests may lie there unseen.
+const UNSEEN: usize = 256;
+
+/// How long at most, in milliseconds: so often the completer looks by itself while there are any.
+const UNSEEN_MS: u32 = 4;
 
 /// An operation that a lower disk has ended.
 pub(crate) struct Done {
@@ -73,8 +77,8 @@ pub(crate) struct Signals {
     #[pin]
     done: CompletionQueue<Done>,
     completer_called: Atomic<bool>,
-    /// Requests that the disks will answer by themselves.
-    passed_on: Atomic<u32>,
+    /// The completer looks soon without being called.
+    completer_looks: Atomic<bool>,
     /// Submitters that wait for other requests to end.
     submitters: Atomic<u32>,
     /// The engine has somebody who waits for requests to end.
@@ -97,7 +101,7 @@ impl Signals {
             // A slot has one operation on the lower disk at a time.
             done <- CompletionQueue::new(APP_SLOTS + PEER_SLOTS),
             completer_called: Atomic::new(false),
-            passed_on: Atomic::new(0),
+            completer_looks: Atomic::new(false),
             submitters: Atomic::new(0),
             engine_waits: Atomic::new(false),
             connected: Atomic::new(false),
@@ -112,9 +116,8 @@ impl Signals {
         }
     }
 
-    /// The cookie of a request that is given away to the disk; it is on its way from now on.
-    pub(crate) fn pass_on(&self, slot: AppSlot, reads: bool) -> u64 {
-        self.passed_on.fetch_add(1, Full);
+    /// The cookie of a request that is given away to the disk.
+    pub(crate) fn passed_on(slot: AppSlot, reads: bool) -> u64 {
         let kind = if reads { PASSED_ON | READ } else { PASSED_ON };
         kind | u64::from(slot)
     }
@@ -142,13 +145,12 @@ impl Signals {
         }
     }
 
-    /// Whether the end of a request that the application knows of already can be told later: more ends are to come soon, or a
-    /// submission, and each of these looks here.
+    /// Whether the end of a request that the application knows of already can be told later, when somebody submits another one
+    /// or the completer looks by itself.
     fn may_wait(&self, cookie: u64, unseen: usize) -> bool {
-        let others = self.passed_on.fetch_sub(1, Full) > 1;
         let calm = !self.engine_waits.load(Relaxed) && self.submitters.load(Relaxed) == 0;
         let free = cookie & READ != 0 || !self.connected.load(Relaxed);
-        others && calm && free && unseen < UNSEEN
+        self.completer_looks.load(Relaxed) && calm && free && unseen < UNSEEN
     }
 
     /// Calls the completer although no disk is done: acts are left over, or the next deadline moved.
@@ -162,16 +164,24 @@ impl Signals {
         self.done.pop()
     }
 
-    /// Puts the completer to sleep until a disk is done, it is called, its thread shall end, or `ms` have passed.
-    pub(crate) fn wait_done(&self, thread: &ThreadContext, ms: Option<u32>) {
-        let ready =
-            || !self.done.is_empty() || self.completer_called.load(Acquire) || thread.should_stop();
-        match ms {
-            Some(0) => (),
-            Some(ms) => {
-                self.done.waiters().wait_idle_timeout(ready, ms);
+    /// Puts the completer to sleep until a disk is done, it is called, its thread shall end, or `ms` have passed. `busy`: it found
+    /// something to do since the last time.
+    pub(crate) fn wait_done(&self, thread: &ThreadContext, ms: Option<u32>, busy: bool) {
+        let called = || self.completer_called.load(Acquire) || thread.should_stop();
+        // Who ends a request looks here after he has put it into the queue, so one of the two sees the other.
+        self.completer_looks.xchg(busy, Full);
+        if busy {
+            let ms = ms.map_or(UNSEEN_MS, |ms| ms.min(UNSEEN_MS));
+            self.done.waiters().wait_idle_timeout(called, ms);
+        } else {
+            let ready = || !self.done.is_empty() || called();
+            match ms {
+                Some(0) => (),
+                Some(ms) => {
+                    self.done.waiters().wait_idle_timeout(ready, ms);
+                }
+                None => self.done.waiters().wait_idle(ready),
             }
-            None => self.done.waiters().wait_idle(ready),
         }
         self.completer_called.xchg(false, Full);
     }
@@ -202,16 +212,16 @@ impl Signals {
             buf,
             bio,
         };
-        let pushed = if cookie & PASSED_ON == 0 {
-            self.done.push(done).is_ok()
-        } else {
-            let unseen = self.done.push_quietly(done);
-            let may_wait = self.may_wait(cookie, *unseen.as_ref().unwrap_or(&UNSEEN));
-            if !may_wait || !status.is_ok() {
-                self.done.wake();
-            }
-            unseen.is_ok()
-        };
+        let pushed = self.done.push_quietly(done);
+        // See `wait_done` and `note_hurry`.
+        smp_mb(Full);
+        let may_wait = cookie & PASSED_ON != 0
+            && status.is_ok()
+            && self.may_wait(cookie, *pushed.as_ref().unwrap_or(&UNSEEN));
+        if !may_wait {
+            self.call_completer();
+        }
+        let pushed = pushed.is_ok();
         if !pushed {
             say!(pr_err: "the queue of finished disk operations is full");
         }

@@ -65,7 +65,9 @@ pub(crate) fn report(engine: &mut Engine, queues: &mut Queues, now: Millis, repo
 /// The completer.
 fn complete(resource: &Arc<Resource>, thread: &ThreadContext) {
     while !thread.should_stop() {
+        let mut busy = false;
         while let Some(first) = resource.signals.next_done() {
+            busy = true;
             resource.with(Context::NoBuffers, |engine, queues, now| {
                 disk_done(engine, queues, now, first);
                 // As many as one batch may answer.
@@ -88,7 +90,7 @@ fn complete(resource: &Arc<Resource>, thread: &ThreadContext) {
             // At most a minute.
             engine.next_deadline().map(|deadline| left(deadline) as u32)
         });
-        resource.signals.wait_done(thread, deadline);
+        resource.signals.wait_done(thread, deadline, busy);
     }
 }
 
@@ -277,7 +279,7 @@ impl Resource {
                 None
             }
             Job::PassOn { slot, bio, disk } => {
-                let cookie = self.signals.pass_on(slot, bio.op() == Op::Read);
+                let cookie = Signals::passed_on(slot, bio.op() == Op::Read);
                 bio.pass_on(disk.data(), cookie, self.signals.clone());
                 None
             }
