@@ -182,6 +182,31 @@ fn a_disk_that_does_not_answer_is_given_up() {
 }
 
 #[test]
+fn a_read_from_the_peer_leaves_the_slot_to_the_silent_disk() {
+    let mut pair = Pair::new(DiskOptions {
+        disk_timeout_ms: 2000,
+        ..DiskOptions::default()
+    });
+    pair.pass(3000);
+    pair.a.wants = HOLD_IO;
+    let Submit::Accepted(read) = pair.a.submit(pair.now, AppOp::Read, 0) else {
+        panic!("a read was not taken");
+    };
+    pair.settle();
+    pair.pass(3000);
+    assert_eq!(pair.a.outcome(read), Some(Outcome::Ok));
+    // The next request must not be taken for the one that the disk still has.
+    pair.b.wants = HOLD_IO;
+    let write = pair.a.write(pair.now, 8);
+    assert_ne!(write, read);
+    pair.a.wants = GOOD;
+    pair.a.answer_held(pair.now);
+    pair.settle();
+    assert_eq!(pair.a.outcome(write), None);
+    assert_eq!(pair.a.state().disk, DiskState::Diskless);
+}
+
+#[test]
 fn the_peers_writes_time_out_as_well() {
     let mut pair = Pair::new(DiskOptions {
         disk_timeout_ms: 2000,

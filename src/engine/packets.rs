@@ -262,7 +262,16 @@ impl<M: Memory> Resource<M> {
         if !fits {
             return Err(UNKNOWN);
         }
-        self.app.remove(slot);
+        match self.app.get_mut(slot) {
+            // A disk that was given up by force still has it, too.
+            Some(request) if request.abandoned => {
+                request.remote = Part::Ok;
+                request.done = true;
+            }
+            _ => {
+                self.app.remove(slot);
+            }
+        }
         if let Some(volume) = self.vol_mut(v) {
             volume.counters.received += data.range.sectors();
             volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
