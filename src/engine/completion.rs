@@ -100,7 +100,10 @@ impl<M: Memory> Resource<M> {
                 self.vol_mut(v).map(|volume| volume.unmark(&io.range));
             }
             if write && local == Part::Failed {
-                self.vol_mut(v).map(|volume| volume.mark(&io.range));
+                if let Some(volume) = self.vol_mut(v) {
+                    volume.mark(&io.range);
+                    volume.remote_only |= remote == Part::Ok;
+                }
             }
             let outcome = match (ok, io.op) {
                 (true, _) => Outcome::Ok,

@@ -45,6 +45,14 @@ impl<M: Memory> Resource<M> {
             return Err(crate::wire::ReturnCode::IN_TRANSIENT_STATE.into());
         }
         let superblock = attached.superblock;
+        if volume.state.conn < ConnState::Connected
+            && !volume.may_fall_back_to(superblock.current_uuid)
+        {
+            return Err(Refusal::new(
+                150,
+                "this Primary has used newer data than those on the disk: connect first",
+            ));
+        }
         let wanted = attached.options.size;
         if wanted > attached.usable_sectors {
             return Err(Refusal::new(

@@ -286,6 +286,7 @@ impl<M: Memory> Resource<M> {
         }
         if let Some(volume) = self.vol_mut(v) {
             volume.replicating = route == Route::Send;
+            volume.remote_only |= !local;
         }
         match route {
             Route::Send => self.send_write(slot, fx),

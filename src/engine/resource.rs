@@ -301,12 +301,18 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let old = volume.state;
-        let new = self.hold_or_thaw(&old, implied(new, volume.after_attach));
+        let after_attach = match volume.may_fall_back_to(volume.generation.current) {
+            true => volume.after_attach,
+            false => DiskState::Failed,
+        };
+        let new = self.hold_or_thaw(&old, implied(new, after_attach));
         if old == new {
             return;
         }
         if let Some(volume) = self.vol_mut(v) {
             volume.state = new;
+            let settled = old.disk == DiskState::Negotiating && new.disk > DiskState::Negotiating;
+            volume.remote_only &= !(settled && new.conn >= ConnState::Connected);
         }
         self.watch_peer(&old, &new);
         fx.act(Act::StateChanged {

@@ -275,6 +275,8 @@ pub struct Volume<M: Memory> {
     /// Whether the last write of the application was sent to the peer.
     pub(crate) replicating: bool,
     pub(crate) exposed: u64,
+    /// A write that completed is on the peer's disk alone.
+    pub(crate) remote_only: bool,
     pub(crate) trouble: Trouble,
 }
 
@@ -311,6 +313,7 @@ impl<M: Memory> Volume<M> {
             outdate_when_lost: false,
             replicating: false,
             exposed: 0,
+            remote_only: false,
             trouble: Trouble::default(),
         }
     }
@@ -363,6 +366,13 @@ impl<M: Memory> Volume<M> {
 
     pub(crate) fn primary(&self) -> bool {
         self.state.role == Role::Primary
+    }
+
+    /// Whether the own disk, whose generation is `current`, may be used without asking the peer: a Primary that went on without it
+    /// must not fall back to what it held before.
+    pub(crate) fn may_fall_back_to(&self, current: u64) -> bool {
+        let seen = self.exposed == 0 || self.exposed & !1 == current & !1;
+        !self.primary() || (seen && !self.remote_only)
     }
 
     pub(crate) fn has_disk(&self) -> bool {

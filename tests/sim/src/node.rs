@@ -609,7 +609,8 @@ impl Node {
             Payload::Last => self.engine.last_sent(now, &mut self.q),
             _ => (),
         }
-        Some(Message {
+        // The end of a connection may have no packet of its own.
+        (!bytes.is_empty()).then_some(Message {
             bytes,
             payload: data,
         })

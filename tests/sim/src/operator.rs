@@ -9,7 +9,7 @@ use crate::trace::{say, violation};
 use crate::world::{A, B, World};
 
 /// Steps in which everything must be mended.
-const HEALING: u64 = 400_000;
+const HEALING: u64 = 150_000;
 
 /// How often the operator waits before he takes nodes for stuck.
 const STUCK: u32 = 100;
@@ -70,11 +70,20 @@ impl World {
         }
         let volume = 0;
         let state = node.state();
+        if self.chaos.in_the_way == Some(n) {
+            self.chaos.in_the_way = None;
+            if state.role == Role::Primary {
+                return self.command(n, Request::Secondary { volume });
+            }
+        }
         if state.disk == DiskState::Diskless {
             if self.unrelated && self.chaos.victim == Some(n) {
                 self.unrelated = false;
                 self.nodes[n].create_metadata();
                 self.oracle.formatted(n);
+            }
+            if state.conn == ConnState::StandAlone && self.rng.one_in(2) {
+                return self.reconnect(n);
             }
             let node = &mut self.nodes[n];
             node.disk.repair();
@@ -85,12 +94,6 @@ impl World {
         }
         if state.is_suspended() {
             return self.command(n, Request::ResumeIo { volume });
-        }
-        if self.chaos.in_the_way == Some(n) {
-            self.chaos.in_the_way = None;
-            if state.role == Role::Primary {
-                return self.command(n, Request::Secondary { volume });
-            }
         }
         if state.conn == ConnState::StandAlone {
             return self.reconnect(n);

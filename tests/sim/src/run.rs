@@ -43,6 +43,14 @@ pub struct Failure {
     pub done: Vec<u64>,
 }
 
+impl Failure {
+    /// The beginning of the message without its numbers: two failures of the same kind have probably the same cause.
+    fn kind(&self) -> String {
+        let words = self.what.chars().filter(|c| !c.is_ascii_digit());
+        words.take(40).collect()
+    }
+}
+
 /// Plays a run. The counters come back in any case.
 pub fn play(recipe: &Recipe, trace: &Trace) -> (Tally, Result<(), Failure>) {
     let mut plan = Plan::random(recipe.seed);
@@ -87,9 +95,11 @@ pub fn shrink(recipe: &Recipe, failure: Failure, mut tries: u32) -> (Recipe, Fai
         ..recipe.clone()
     };
     let mut kept = failure;
+    let kind = kept.kind();
     let attempt = |candidate: &Recipe, tries: &mut u32| {
         *tries = tries.checked_sub(1)?;
-        play(candidate, &quiet).1.err()
+        let failure = play(candidate, &quiet).1.err()?;
+        (failure.kind() == kind).then_some(failure)
     };
     // Nothing after the failure matters.
     let shorter = Recipe {

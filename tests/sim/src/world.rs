@@ -477,7 +477,11 @@ impl World {
             work.stamp
         );
         if outcome != Outcome::Ok {
-            return self.check_error(n, &work.io, outcome);
+            // What was begun without a good disk may end so.
+            if flight.views[0] == n {
+                self.check_error(n, &work.io, outcome);
+            }
+            return;
         }
         match work.io.op {
             AppOp::Read => {
@@ -537,6 +541,11 @@ impl World {
                     self.nodes[n].admin = Some(Some(result));
                 }
                 Event::Attached(result) => {
+                    // A Primary without a disk, and the newest data nowhere: somebody must give up.
+                    let alone = self.nodes[n].state().conn == ConnState::StandAlone;
+                    if alone && result.is_err_and(|refusal| refusal.code == 150) {
+                        self.chaos.in_the_way = Some(n);
+                    }
                     if result.is_ok() {
                         let flags = self.nodes[n].disk.superblock().flags;
                         let consistent = flags.contains(rdb_engine::meta::MetaFlags::CONSISTENT);
@@ -565,7 +574,10 @@ impl World {
                 self.compare_verdicts(n, settled);
             }
             Notice::SplitBrain { resolved, .. } => self.split_brain |= !resolved,
-            Notice::Peer("this node should be sync target, but it is Primary") => {
+            Notice::Peer(
+                "this node should be sync target, but it is Primary"
+                | "the peer's data are not those that this diskless Primary has used",
+            ) => {
                 self.chaos.in_the_way = Some(n);
             }
             Notice::UnrelatedData { .. } => self.unrelated = true,
