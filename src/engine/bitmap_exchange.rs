@@ -53,7 +53,8 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let Some(disk) = &mut volume.disk else {
-            return self.fail_link(LinkFailure::ProtocolError, fx);
+            // It was sent before the peer knew that the disk is given up.
+            return;
         };
         let bits = disk.bitmap.bits();
         let series = volume.bitmap_in.get_or_insert(BitmapReceiver::new(bits));

@@ -190,6 +190,12 @@ impl<M: Memory> Resource<M> {
         }
         if self.considers_resync(v, &os, ps) {
             match self.meet(v, ps.role, peer_disk, fx) {
+                // The peer has met this disk already, and corrected its identifiers before it sent them: what it begins is right.
+                Outcome::Conn(C::Connected)
+                    if os.disk == D::Negotiating && ps.conn == C::WFBitMapS =>
+                {
+                    ns.conn = C::WFBitMapT;
+                }
                 Outcome::Conn(conn) => ns.conn = conn,
                 Outcome::Drop if os.disk == D::Negotiating => {
                     ns.disk = D::Failed;

@@ -387,9 +387,10 @@ impl Node {
         let pick = rng.below(self.q.tasks.len() as u64) as usize;
         match self.q.tasks.swap_remove(pick) {
             Act::SubmitApp { slot, alone, .. } => {
-                let work = self.q.app[slot as usize]
-                    .clone()
-                    .expect("a request that is submitted is in the table");
+                let Some(work) = self.q.app[slot as usize].clone() else {
+                    // It was completed without the disk, which was given up.
+                    return self.engine.app_local_done(now, slot, false, &mut self.q);
+                };
                 self.check_log(&work);
                 if matches!(work.io.op, AppOp::Write) {
                     self.q.events.push(Event::MayReach(true, work.clone()));

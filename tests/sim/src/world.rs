@@ -486,7 +486,12 @@ impl World {
         match work.io.op {
             AppOp::Read => {
                 flight.views.push(view(n, &self.nodes[n].state()));
-                self.oracle.read(&flight.views, work);
+                // A Primary that has lost both good copies still reads what it has caught up with; nobody promises more.
+                let settled = self.link_is_intact() && !self.oracle.forked;
+                let alone = !settled && flight.views.contains(&(1 - n));
+                if !alone {
+                    self.oracle.read(&flight.views, work);
+                }
             }
             AppOp::Flush => self.flush_completed(n, &flight, work),
             _ => self.write_completed(n, &flight, work),
