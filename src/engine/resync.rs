@@ -361,6 +361,15 @@ impl<M: Memory> Resource<M> {
         );
     }
 
+    /// Another resync on this node goes first, or does no more (section 9.2). The owner of all resources knows.
+    pub fn resync_waits(&mut self, now: Millis, v: VolumeIndex, waits: bool, fx: &mut dyn Effects) {
+        self.now = now;
+        if let Some(state) = self.vol(v).map(|volume| volume.state) {
+            let aftr_isp = waits;
+            self.change(v, State { aftr_isp, ..state }, "resync-after", fx);
+        }
+    }
+
     /// Time has passed for a resync: rate limit and speed.
     pub(crate) fn resync_tick(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         let now = self.now;

@@ -110,7 +110,8 @@ pub(crate) fn state_changed(
     new: State,
     why: &str,
 ) {
-    if status::is_syncing(new.conn) {
+    let counts = |state: &State| (status::is_syncing(state.conn), state.is_sync_paused());
+    if status::is_syncing(new.conn) || counts(&old) != counts(&new) {
         progress::call();
     }
     whole_changed(res, &new, why);

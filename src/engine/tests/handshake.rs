@@ -291,3 +291,21 @@ fn a_resync_is_paused_from_both_sides() {
     assert!(pair.try_ask(A, resume).is_err());
     assert_eq!(limit(&pair, A), None);
 }
+
+/// A resync that goes after another one begins paused, and both nodes know why.
+#[test]
+fn a_resync_waits_for_another_one() {
+    let mut pair = apart(&BLOCKS);
+    pair.resync_waits(A, true);
+    pair.connect();
+    pair.wait("paused", |pair| {
+        pair.nodes[B].state().conn == ConnState::PausedSyncT
+    });
+    let limit = |pair: &Pair, n: usize| pair.nodes[n].volume().resync_limit();
+    assert_eq!(limit(&pair, A), Some(Limit::PausedForOther));
+    assert_eq!(limit(&pair, B), Some(Limit::PausedByPeer));
+    pair.pass(5000);
+    assert_eq!(pair.nodes[B].resynced, 0);
+    pair.resync_waits(A, false);
+    pair.wait_synced();
+}

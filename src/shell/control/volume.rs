@@ -20,6 +20,7 @@ use rdb_kapi::genl::Request;
 use super::request::{self, missing};
 use super::resource_of;
 use crate::shell::failure::Failure;
+use crate::shell::progress;
 use crate::shell::registry;
 use crate::shell::resource::{AttachRequest, Resource};
 use crate::shell::settings::{Disk, OptionSet};
@@ -142,6 +143,8 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
         },
     )?;
     res.settings.with(|values| values.set_disk(record))?;
+    // The disk may be one that another one's resync waits for, or the other way round.
+    progress::call();
     Ok(())
 }
 
@@ -190,7 +193,7 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
     if let Some(disk) = res.queues(|queues| queues.disk(index)) {
         disk.set_options(&engine_options, options.is_on(attr::MD_FLUSHES));
     }
-    res.settings.with(
+    let kept = res.settings.with(
         |values| match values.disks.iter_mut().find(|disk| disk.volume == number) {
             Some(disk) => {
                 disk.options = options;
@@ -198,7 +201,9 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
             }
             None => Err(no_disk()),
         },
-    )
+    );
+    progress::call();
+    kept
 }
 
 /// Hands a request about the volume to its resource.

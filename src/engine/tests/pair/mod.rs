@@ -341,6 +341,14 @@ impl Pair {
         };
     }
 
+    /// Another resync goes first on this node, or does no more.
+    pub fn resync_waits(&mut self, n: usize, waits: bool) {
+        let now = self.now;
+        let node = &mut self.nodes[n];
+        node.engine.resync_waits(now, 0, waits, &mut node.fx);
+        self.pump();
+    }
+
     /// Connects both nodes.
     pub fn connect(&mut self) {
         self.connect_with(NetOptions::default(), NetOptions::default());
