@@ -81,8 +81,9 @@ test-sim: ## The named tests of the simulator for many seeds (SEEDS, default 200
 test-fast: module-uml tools guests test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
 	scripts/cargo-test -p rdb-testbed --release --profile fast
 
-test-debug: module-debug ## Load the module into the KASAN and lockdep kernel
-	@scripts/boot-check debug 600
+test-debug: module-debug tools guests ## Tests on the kernel with KASAN, lockdep, kmemleak and failing allocations: most of an hour
+	@tests/kapi/run debug 1800
+	scripts/cargo-test -p rdb-testbed --release --profile debug
 
 kernels: ## Build for every Rust-enabled Debian kernel that the mirror has, and load the module in each
 	@scripts/check-kernels

@@ -66,6 +66,14 @@ pub fn troubles(log: &str, allowed: &[regex::Regex]) -> Vec<String> {
         .collect()
 }
 
+/// The log from the first line on that is `trouble`: the kernel's report.
+pub fn report(log: &str, trouble: &str) -> Vec<String> {
+    log.lines()
+        .skip_while(|line| *line != trouble)
+        .map(str::to_owned)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -368,16 +368,17 @@ impl Node {
         if troubles.is_empty() {
             return Ok(());
         }
-        let shown = troubles
-            .iter()
-            .take(10)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n");
+        let shown = |lines: &[String], most: usize| {
+            let lines = lines.iter().take(most).cloned();
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let report = console::report(&self.console()?, &troubles[0]);
         bail!(
-            "{}: the kernel is in trouble (whole log in {}):\n{shown}",
+            "{}: the kernel is in trouble (whole log in {}):\n{}\nthe first of it:\n{}",
             self.name(),
-            self.console_path().display()
+            self.console_path().display(),
+            shown(&troubles, 10),
+            shown(&report, 60)
         )
     }
 

@@ -21,7 +21,11 @@ vm_tests!(primary_killed, fio_verifies_on_the_survivor);
 fn rounds(ground: Ground) -> Result<u64> {
     match env::var("RDB_ROUNDS") {
         Ok(text) => text.parse().context("RDB_ROUNDS"),
-        Err(_) => Ok(if ground == Ground::Uml { 20 } else { 4 }),
+        Err(_) => Ok(match ground {
+            Ground::Uml => 20,
+            Ground::Qemu => 4,
+            Ground::Debug => 1,
+        }),
     }
 }
 
