@@ -259,7 +259,12 @@ impl Backing {
 
     /// Writes a transaction of the activity log, durably, and before it the pages of the bitmap that it lets go of. Sleeps. `page` is
     /// for the transaction.
-    pub(crate) fn write_log(&self, resource: &Resource, v: VolumeIndex, page: &mut PageBuf) -> bool {
+    pub(crate) fn write_log(
+        &self,
+        resource: &Resource,
+        v: VolumeIndex,
+        page: &mut PageBuf,
+    ) -> bool {
         let mut write = || -> Result {
             let mut buf = BufPool::alloc(&resource.pool, BLOCK_LEN)?;
             loop {

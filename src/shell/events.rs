@@ -134,7 +134,9 @@ pub(crate) fn notice(res: &Resource, notice: &Notice) {
             resolved: false, ..
         } => "split brain: both nodes changed data on their own",
         Notice::SplitBrain { .. } => "split brain, resolved by policy",
-        Notice::PrimaryLost { .. } => "the split brain is lost by policy, but this Primary is in use",
+        Notice::PrimaryLost { .. } => {
+            "the split brain is lost by policy, but this Primary is in use"
+        }
         Notice::UnrelatedData { .. } => "the data of the nodes have nothing in common",
         Notice::ConfigMismatch(_) => "the configuration of the peer does not fit",
         _ => return,
@@ -175,7 +177,11 @@ fn whole_changed(res: &Resource, volume: &State, why: &str) {
                 old.suspended,
                 new.suspended,
             )?;
-            put(msg, attr::WRITE_ORDERING, (write_ordering(res) as u32).into())?;
+            put(
+                msg,
+                attr::WRITE_ORDERING,
+                (write_ordering(res) as u32).into(),
+            )?;
             put_text(msg, attr::REASON, why.as_bytes())
         });
     }

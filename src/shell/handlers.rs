@@ -14,10 +14,10 @@ use rdb_engine::handler::{Handler, HandlerEnd};
 use rdb_kapi::thread::{KThread, Options, ThreadContext};
 use rdb_kapi::usermode::{End, Program, Runner};
 
+use super::events;
 use super::log::say;
 use super::queues::Context;
 use super::resource::Resource;
-use super::events;
 
 /// Handlers that may wait to be run, of each kind.
 pub(crate) const WAITING: usize = 64;
@@ -159,5 +159,5 @@ fn call(
 }
 
 fn text(args: core::fmt::Arguments<'_>) -> Result<CString> {
-    Ok(CString::try_from_fmt(args)?)
+    CString::try_from_fmt(args)
 }

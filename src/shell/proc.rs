@@ -165,11 +165,7 @@ fn bar(out: &mut SeqWriter<'_>, progress: &Progress, want: Option<u64>) -> fmt::
         Thousands(progress.average)
     )?;
     if let Some(want) = want {
-        write!(
-            out,
-            " want: {}",
-            Thousands(want)
-        )?;
+        write!(out, " want: {}", Thousands(want))?;
     }
     writeln!(
         out,

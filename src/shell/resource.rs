@@ -47,7 +47,7 @@ use super::failure::{no_memory, Failure};
 use super::handlers::Runners;
 use super::link::{LinkConfig, Session};
 use super::memory::{KernelMemory, Table};
-use super::queues::{Batch, Context, BATCH, Queues, APP_SLOTS, PEER_SLOTS, VOLUMES};
+use super::queues::{Batch, Context, Queues, APP_SLOTS, BATCH, PEER_SLOTS, VOLUMES};
 use super::settings::Settings;
 use super::signals::Signals;
 use super::worker;

@@ -3,8 +3,8 @@
 //! What wakes whom in a resource, and how interrupts hand over what the lower disks have done.
 
 use kernel::prelude::*;
-use kernel::sync::barrier::smp_mb;
 use kernel::sync::atomic::{Acquire, Atomic, Full, Relaxed, Release};
+use kernel::sync::barrier::smp_mb;
 use rdb_engine::effects::{AppSlot, PeerSlot};
 
 use rdb_kapi::bio::Bio;

@@ -104,11 +104,7 @@ fn put_resource(msg: &mut Message<'_>, res: &Resource) -> Result {
         put(msg, attr::AGREED_PROTOCOL, agreed.into())?;
     }
     res.settings.with(|values| {
-        put(
-            msg,
-            attr::WRITE_ORDERING,
-            (ordering as u32).into(),
-        )?;
+        put(msg, attr::WRITE_ORDERING, (ordering as u32).into())?;
         put_options(msg, &values.options)?;
         match &values.connection {
             Some(known) => {

@@ -167,7 +167,7 @@ impl World {
         }
         let end = self.steps + HEALING;
         while !(self.is_synced() && self.is_quiet()) {
-            if self.steps.is_multiple_of(50) {
+            if self.steps % 50 == 0 {
                 self.repair();
             }
             self.step();
