@@ -262,6 +262,7 @@ impl Pair {
         }
         for node in &mut pair.nodes {
             node.notices.clear();
+            node.handlers.clear();
             node.resynced = 0;
         }
         pair
