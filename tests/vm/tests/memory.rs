@@ -117,7 +117,6 @@ const COMMANDS_WHEN_UP: &[(&str, &str, &str, &str, &str)] = &[
 /// Commands fail cleanly wherever memory ends, and can be repeated when there is some again.
 fn commands_without_memory(ground: Ground) -> Result<()> {
     let bed = Testbed::builder("commands_without_memory", ground)
-        .find_leaks()
         .disks(&[DiskSpec::mib(8)])
         .boot()?;
     // What is wanted is in the messages of the commands; vmalloc says it on the console, too, with a trace.
