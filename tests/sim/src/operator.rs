@@ -22,6 +22,7 @@ impl World {
             self.unrelated = false;
             self.chaos.victim = None;
             self.chaos.in_the_way = None;
+            self.chaos.best_of_bad = None;
             self.chaos.stuck = 0;
         }
         let first = self.rng.below(2) as usize;
@@ -74,6 +75,13 @@ impl World {
             self.chaos.in_the_way = None;
             if state.role == Role::Primary {
                 return self.command(n, Request::Secondary { volume });
+            }
+        }
+        if self.chaos.best_of_bad == Some(n) && state.conn < ConnState::WFReportParams {
+            self.chaos.best_of_bad = None;
+            if state.disk == DiskState::Inconsistent {
+                let force = true;
+                return self.command(n, Request::Primary { volume, force });
             }
         }
         if state.disk == DiskState::Diskless {
@@ -175,7 +183,11 @@ impl World {
                 violation!("no convergence in {HEALING} steps; {}", self.report());
             }
         }
-        self.converge();
-        self.tally.steps = self.steps;
+        self.oracle.compare(&self.nodes);
+        let current = |n: usize| {
+            let volume = self.nodes[n].engine.volume(0);
+            volume.map(|volume| volume.generation.current & !1)
+        };
+        assert_eq!(current(A), current(B), "both disks hold the same generation; {}", self.report());
     }
 }

@@ -585,6 +585,9 @@ impl World {
             ) => {
                 self.chaos.in_the_way = Some(n);
             }
+            Notice::Peer("this node should be sync source, but its disk is Inconsistent") => {
+                self.chaos.best_of_bad = Some(n);
+            }
             Notice::UnrelatedData { .. } => self.unrelated = true,
             Notice::BadPacket { packet, what } => {
                 violation!("{}: bad packet {packet}: {what}", self.nodes[n].name)
