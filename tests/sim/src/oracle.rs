@@ -9,7 +9,7 @@
 use std::rc::Rc;
 
 use rdb_engine::request::AppOp;
-use rdb_engine::wire::{DiskState, Range, ReplicationProtocol, Role, State};
+use rdb_engine::wire::{ConnState, DiskState, Range, ReplicationProtocol, Role, State};
 
 use crate::area::{Area, Stamp};
 use crate::node::{Node, at};
@@ -94,19 +94,15 @@ impl Expectation {
         }
     }
 
-    /// `found` is what the application goes on with.
+    /// `found` is what the application goes on with. What came before may be there again after a loss of power.
     fn settle(&mut self, cell: usize, found: Stamp, now: u64) {
-        let base = self.base[cell];
         let versions = &mut self.versions[cell];
-        if versions.is_empty() {
-            return;
-        }
-        versions.retain(|v| v.content == found);
-        if found == base {
-            versions.clear();
-        }
-        for version in versions {
-            version.promise = Promise::Written(now);
+        match versions.iter().rposition(|v| v.content == found) {
+            Some(at) => {
+                versions.truncate(at + 1);
+                versions[at].promise = Promise::Written(now);
+            }
+            None => versions.clear(),
         }
     }
 }
@@ -274,6 +270,10 @@ impl Oracle {
         if new.disk == DiskState::Inconsistent && old.disk != DiskState::Inconsistent {
             self.nodes[n].garbage = true;
         }
+        let gone = new.disk == DiskState::Failed || new.conn < ConnState::Connected;
+        if gone && (old.disk != new.disk || old.conn != new.conn) {
+            self.forget_sent(n);
+        }
         if new.disk == DiskState::UpToDate && self.nodes[n].garbage {
             match why {
                 "resync finished" => self.resync_done(n),
@@ -290,6 +290,15 @@ impl Oracle {
             self.forked |= self.nodes[n].lacks;
             if new.disk == DiskState::UpToDate {
                 self.promoted(n, node);
+            }
+        }
+    }
+
+    /// What was only sent to this node, or only in its memory, may never reach its disk; the sender knows.
+    fn forget_sent(&mut self, n: usize) {
+        for version in self.nodes[n].versions.iter_mut().flatten() {
+            if matches!(version.promise, Promise::Sent(_)) {
+                version.promise = Promise::None;
             }
         }
     }
@@ -459,7 +468,7 @@ impl Oracle {
 
 /// Connected, both UpToDate, as one node sees it.
 pub fn is_synced(state: &State) -> bool {
-    state.conn == rdb_engine::wire::ConnState::Connected
+    state.conn == ConnState::Connected
         && state.disk == DiskState::UpToDate
         && state.pdsk == DiskState::UpToDate
 }
