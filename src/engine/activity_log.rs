@@ -239,7 +239,7 @@ impl<M: Memory> ActivityLog<M> {
                 .and_then(|slot| self.slot(slot))
                 .is_some_and(|slot| slot.extent == extent)
         };
-        match extents.into_iter().all(active) {
+        match extents.into_iter().all(active) || crate::mutants::is_active(5) {
             true => Access::Granted,
             false => Access::Waits,
         }
@@ -258,6 +258,9 @@ impl<M: Memory> ActivityLog<M> {
             let Some(slot) = self.slot_mut(index) else {
                 continue;
             };
+            if crate::mutants::is_active(32) {
+                continue;
+            }
             slot.refs = slot.refs.saturating_sub(1);
             if slot.refs == 0 && slot.extent == slot.target {
                 self.put_idle(index);
@@ -346,7 +349,12 @@ impl<M: Memory> ActivityLog<M> {
             };
         }
         let number = self.number;
-        let updates = updates.get(..self.writing.count).unwrap_or_default();
+        let count = if crate::mutants::is_active(6) {
+            0
+        } else {
+            self.writing.count
+        };
+        let updates = updates.get(..count).unwrap_or_default();
         let before = |index| self.slot(index).map_or(FREE_EXTENT, |slot| slot.extent);
         Transaction::encode(block, number, self.slots(), self.cursor, updates, before)?;
         self.number = number.wrapping_add(1);

@@ -29,6 +29,7 @@ impl<M: Memory> Resource<M> {
         if request.local != Part::Pending {
             return;
         }
+        let ok = ok || crate::mutants::is_active(17);
         request.local = if ok { Part::Ok } else { Part::Failed };
         request.alone &= ok;
         let (v, op, range) = (request.volume, request.io.op, request.io.range);
@@ -63,7 +64,7 @@ impl<M: Memory> Resource<M> {
             if !flush {
                 volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
             }
-            if write && !ok {
+            if write && !ok && !crate::mutants::is_active(16) {
                 volume.mark(&range);
             }
         }
@@ -200,6 +201,9 @@ impl<M: Memory> Resource<M> {
     /// Ends the remote part of every request: the connection is gone. Blocks of writes whose fate at the peer is unknown are
     /// marked.
     pub(crate) fn forget_remote_parts(&mut self, fx: &mut dyn Effects) {
+        if crate::mutants::is_active(35) {
+            return;
+        }
         let mut at = self.app.first();
         while let Some(slot) = at {
             at = self.app.after(slot);
@@ -212,7 +216,7 @@ impl<M: Memory> Resource<M> {
             request.in_sync = false;
             let pending = request.remote == Part::Pending;
             let write = request.is_write();
-            if write && (was_sent || pending) {
+            if write && (was_sent || pending) && !crate::mutants::is_active(25) {
                 self.vol_mut(v).map(|volume| volume.mark(&io.range));
             }
             if pending && io.op == AppOp::Read {

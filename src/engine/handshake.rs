@@ -442,6 +442,11 @@ impl<M: Memory> Resource<M> {
             fx.act(Act::Notice(Notice::Peer(what)));
             return Outcome::Drop;
         }
+        let forgets = (conn == C::WFBitMapS && crate::mutants::is_active(9))
+            || (conn == C::Connected && crate::mutants::is_active(10));
+        if let (true, Some(disk)) = (forgets, self.vol_mut(v).and_then(|v| v.disk.as_mut())) {
+            disk.bitmap.clear_all();
+        }
         if full {
             self.set_all_bits(v, fx);
         }

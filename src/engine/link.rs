@@ -344,7 +344,7 @@ impl<M: Memory> Resource<M> {
             return;
         }
         self.link.closing = true;
-        self.link.retry = retry;
+        self.link.retry = retry && !crate::mutants::is_active(28);
         self.link.conn = conn;
         fx.act(Act::CloseLink);
         fx.act(Act::Wake);

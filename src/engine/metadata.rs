@@ -117,8 +117,9 @@ impl<M: Memory> Resource<M> {
         let fencing = attached.options.fencing > Fencing::DontCare;
         let (after_attach, peer_disk) = flags.initial_disk_states(fencing);
         // A Primary that was frozen when it lost this disk has not crashed.
-        let crashed = flags.contains(MetaFlags::CRASHED_PRIMARY)
-            || (flags.contains(MetaFlags::PRIMARY_IND) && !volume.state.susp_nod);
+        let crashed = (flags.contains(MetaFlags::CRASHED_PRIMARY)
+            || (flags.contains(MetaFlags::PRIMARY_IND) && !volume.state.susp_nod))
+            && !crate::mutants::is_active(15);
         // The bitmap covers what was agreed; blocks beyond are new and get set.
         let known = if superblock.la_size == 0 {
             capacity
@@ -126,6 +127,9 @@ impl<M: Memory> Resource<M> {
             superblock.la_size.min(capacity)
         };
         let mut bitmap = Bitmap::new(attached.bitmap, attached.pages, known);
+        if crate::mutants::is_active(22) {
+            bitmap.clear_all();
+        }
         bitmap.resize(capacity);
         volume.attachment = volume.attachment.wrapping_add(1);
         let attachment = volume.attachment;
@@ -160,9 +164,10 @@ impl<M: Memory> Resource<M> {
             log,
             options: attached.options,
             limits: attached.limits,
-            flags: flags
-                .without(MetaFlags::AL_CLEAN)
-                .with(MetaFlags::AL_DISABLED, disabled),
+            flags: flags.without(MetaFlags::AL_CLEAN).with(
+                MetaFlags::AL_DISABLED,
+                disabled && !crate::mutants::is_active(7),
+            ),
             full_sync: false,
             write: WriteBack::default(),
             bitmap_writing: false,

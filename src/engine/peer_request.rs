@@ -351,6 +351,7 @@ impl<M: Memory> Resource<M> {
         let (v, range) = (request.volume, request.range);
         match request.kind {
             Kind::ResyncRead => self.app_writes_to(v, &range),
+            Kind::Write | Kind::ResyncWrite if crate::mutants::is_active(19) => false,
             Kind::Write | Kind::ResyncWrite => self.peer.iter().any(|(other, r)| {
                 other != slot
                     && r.volume == v
@@ -495,6 +496,9 @@ impl<M: Memory> Resource<M> {
 
     /// Gives up what belonged to a connection that is gone. Writes that run are left to finish.
     pub(crate) fn forget_peer_requests(&mut self, fx: &mut dyn Effects) {
+        if crate::mutants::is_active(33) {
+            return;
+        }
         let mut at = self.peer.first();
         while let Some(slot) = at {
             at = self.peer.after(slot);

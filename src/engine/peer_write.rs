@@ -75,7 +75,7 @@ impl<M: Memory> Resource<M> {
             self.release(slot, fx);
             return self.acknowledge(v, Packet::NegAck, range, block_id, fx);
         }
-        if volume.state.pdsk < DiskState::Inconsistent {
+        if volume.state.pdsk < DiskState::Inconsistent && !crate::mutants::is_active(4) {
             volume.mark(&range);
             flags = flags.without(DataFlags::MAY_SET_IN_SYNC);
         }

@@ -34,6 +34,7 @@ pub mod handler;
 pub mod link;
 pub mod meeting;
 pub mod memory;
+pub mod mutants;
 pub mod peer_request;
 pub mod request;
 pub mod resource;

@@ -73,7 +73,7 @@ impl<M: Memory> Resource<M> {
     pub(super) fn admin_suspend(&mut self, v: VolumeIndex, fx: &mut dyn Effects) -> Step {
         self.admin_local(v, fx, |s| State { susp: true, ..s })?;
         self.close_epoch(fx);
-        match self.app_in_flight(v) {
+        match self.app_in_flight(v) && !crate::mutants::is_active(36) {
             true => Ok(Some(Wait::Retry(self.now + RETRY_MS))),
             false => Ok(None),
         }

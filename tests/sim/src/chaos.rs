@@ -244,6 +244,11 @@ impl Chaos {
         }
     }
 
+    /// The nodes have met, and one of them did not like what it saw.
+    pub(crate) fn is_unwilling(&self) -> bool {
+        self.in_the_way.is_some() || self.best_of_bad.is_some() || self.victim.is_some()
+    }
+
     /// Counts what a crash has met.
     pub(crate) fn count_crash(&self, tally: &mut Tally, met: &[Interrupted], lost: bool) {
         if lost {

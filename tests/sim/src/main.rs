@@ -38,6 +38,10 @@ struct Arguments {
     /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     first: u64,
+    /// Switch deliberate faults of the engine on, one after the other, until each is caught; --seeds bounds the search.
+    #[cfg(feature = "mutations")]
+    #[arg(long)]
+    mutations: bool,
     /// Threads (default: one for each processor).
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A failed run is reported once, at the end.
     std::panic::set_hook(Box::new(|_| ()));
+    #[cfg(feature = "mutations")]
+    if arguments.mutations {
+        return mutations(&arguments);
+    }
     match arguments.seed {
         Some(seed) => replay(seed, &arguments),
         None => many(&arguments),
@@ -193,4 +201,44 @@ fn report(recipe: &Recipe, failure: Failure) {
         "replay with: make sim SEED={}{steps} KEEP={keep}",
         small.seed
     );
+}
+
+/// Shows that the simulator can fail: a fault is caught by a seed that passes without it.
+#[cfg(feature = "mutations")]
+fn mutations(arguments: &Arguments) -> ExitCode {
+    use rdb_engine::mutants::{MUTANTS, activate};
+    let quiet = Trace::new(false);
+    let last = arguments.first + arguments.seeds.unwrap_or(300);
+    let passes = |seed: u64| play(&Recipe::of(seed), &quiet).1;
+    let mut good: std::collections::BTreeMap<u64, bool> = std::collections::BTreeMap::new();
+    let mut missed = 0;
+    println!("| row | mutation | seed | caught by |\n| --- | --- | --- | --- |");
+    for (number, row, what) in MUTANTS {
+        let mut caught = None;
+        for seed in arguments.first..last {
+            activate(0);
+            if !*good.entry(seed).or_insert_with(|| passes(seed).is_ok()) {
+                continue;
+            }
+            activate(*number);
+            if let Err(failure) = passes(seed) {
+                caught = Some((seed, failure));
+                break;
+            }
+        }
+        match caught {
+            Some((seed, failure)) => {
+                let line = failure.what.lines().next().unwrap_or_default();
+                let short: String = line.chars().take(110).collect();
+                println!("| {row} | {what} | {seed} | {short} |");
+            }
+            None => {
+                missed += 1;
+                println!("| {row} | {what} | - | NOT CAUGHT |");
+            }
+        }
+    }
+    activate(0);
+    println!("{} mutations, {missed} not caught", MUTANTS.len());
+    ExitCode::from(u8::from(missed > 0))
 }

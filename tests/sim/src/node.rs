@@ -642,6 +642,12 @@ impl Node {
             .packet(now, socket, &header, &packet, slot, &mut self.q);
     }
 
+    /// A request of the application is on the disk, or to be answered by the peer.
+    pub fn has_app_io(&self) -> bool {
+        let app = |running: &Running| matches!(running, Running::App { .. });
+        self.running.iter().any(app)
+    }
+
     /// Nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.q.is_idle()

@@ -188,6 +188,11 @@ impl World {
             let volume = self.nodes[n].engine.volume(0);
             volume.map(|volume| volume.generation.current & !1)
         };
-        assert_eq!(current(A), current(B), "both disks hold the same generation; {}", self.report());
+        assert_eq!(
+            current(A),
+            current(B),
+            "both disks hold the same generation; {}",
+            self.report()
+        );
     }
 }

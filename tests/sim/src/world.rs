@@ -175,6 +175,8 @@ impl World {
     pub fn request(&mut self, n: usize, request: Request) {
         self.nodes[n].admin(self.now, request);
         self.see_events(n);
+        let done = self.nodes[n].admin == Some(Some(Ok(())));
+        self.check_suspended(n, done);
     }
 
     /// Runs a request of the administrator to its end, which must be success.
@@ -544,6 +546,7 @@ impl World {
                 Event::Admin(result) => {
                     say!(self.trace, self.nodes[n].name, "# -> {result:?}");
                     self.nodes[n].admin = Some(Some(result));
+                    self.check_suspended(n, result.is_ok());
                 }
                 Event::Attached(result) => {
                     // A Primary without a disk, and the newest data nowhere: somebody must give up.
@@ -561,10 +564,41 @@ impl World {
         }
     }
 
+    /// Whether somebody wants the connection to end, or it would not work the next time either.
+    fn may_stay_alone(&self, n: usize) -> bool {
+        let node = &self.nodes[n];
+        let asked = matches!(node.asked, Some(Request::Disconnect { .. }));
+        (asked && node.admin_busy())
+            || self.split_brain
+            || self.unrelated
+            || self.chaos.is_unwilling()
+    }
+
+    /// When suspend-io returns, nothing is in flight.
+    fn check_suspended(&self, n: usize, ok: bool) {
+        let suspended = matches!(self.nodes[n].asked, Some(Request::SuspendIo { .. }));
+        if ok && suspended && self.nodes[n].has_app_io() {
+            violation!(
+                "{}: suspend-io returns while I/O is in flight",
+                self.nodes[n].name
+            );
+        }
+    }
+
     fn state_changed(&mut self, n: usize, old: &State, new: &State, why: &'static str) {
         say!(self.trace, self.nodes[n].name, "= {} ({why})", show(new));
         if new.conn == ConnState::ProtocolError && old.conn != new.conn {
             violation!("{}: the peer broke the protocol", self.nodes[n].name);
+        }
+        let lost = matches!(
+            old.conn,
+            ConnState::Timeout | ConnState::BrokenPipe | ConnState::NetworkFailure
+        );
+        if lost && new.conn == ConnState::StandAlone && !self.may_stay_alone(n) {
+            violation!(
+                "{}: the connection was lost, and is not tried again",
+                self.nodes[n].name
+            );
         }
         self.oracle.state_changed(n, old, new, why, &self.nodes[n]);
         self.chaos.meet_state(&mut self.tally, old, new);
