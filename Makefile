@@ -11,7 +11,7 @@ TESTBED := $(CARGO) run --release --quiet -p rdb-testbed --bin
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all help setup module module-uml module-debug tools
-.PHONY: demo test test-unit test-kapi test-vm test-all sim sim-mutations test-sim test-fast test-debug bench vm kernels lint fmt guests install clean
+.PHONY: demo test test-unit test-kapi test-vm test-all sim sim-exhaustive sim-mutations test-sim test-fast test-debug bench vm kernels lint fmt guests install clean
 
 all: module tools ## Build rdb.ko for Debian's stock kernel, and the tools (what a plain `make` does)
 
@@ -74,6 +74,9 @@ test-all: module module-uml tools guests ## Every test in virtual machines on bo
 sim: ## The simulator: SEEDS=n or MINUTES=m; SEED=s (with STEPS, KEEP as a failed run says) replays one with a trace
 	$(CARGO) run --release --quiet -p rdb-sim -- $(if $(SEED),--seed $(SEED) $(if $(STEPS),--steps $(STEPS)) $(if $(KEEP),--keep $(KEEP)) $(if \
 		$(LINES),--lines $(LINES)),$(if $(MINUTES),--minutes $(MINUTES),--seeds $(or $(SEEDS),2000)) $(if $(FIRST),--first $(FIRST)))
+
+sim-exhaustive: ## Every sequence of up to LENGTH (4) operations in the simulator, with a crash at each point
+	$(CARGO) run --release --quiet -p rdb-sim -- --exhaustive $(or $(LENGTH),4)
 
 sim-mutations: ## Switch deliberate faults of the engine on, one after the other: the simulator must catch each
 	$(CARGO) run --release --quiet -p rdb-sim --features mutations -- --mutations --seeds $(or $(SEEDS),300)

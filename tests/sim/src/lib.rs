@@ -16,6 +16,7 @@
 pub mod area;
 pub mod chaos;
 pub mod disk;
+pub mod exhaustive;
 pub mod metadata;
 pub mod network;
 mod node;

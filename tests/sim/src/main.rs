@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use rdb_sim::exhaustive::{Broken, Extent, OPS, explore, retrace};
 use rdb_sim::run::{Failure, Recipe, play, shrink};
 use rdb_sim::{Tally, Trace, summary};
 
@@ -42,6 +43,9 @@ struct Arguments {
     #[cfg(feature = "mutations")]
     #[arg(long)]
     mutations: bool,
+    /// Try every sequence of up to this many operations, with a crash at each point.
+    #[arg(long, value_name = "LENGTH", conflicts_with_all = ["seed", "seeds", "minutes"])]
+    exhaustive: Option<usize>,
     /// Threads (default: one for each processor).
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -54,6 +58,9 @@ fn main() -> ExitCode {
     #[cfg(feature = "mutations")]
     if arguments.mutations {
         return mutations(&arguments);
+    }
+    if let Some(longest) = arguments.exhaustive {
+        return exhaustive(longest);
     }
     match arguments.seed {
         Some(seed) => replay(seed, &arguments),
@@ -161,6 +168,54 @@ fn many(arguments: &Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every short sequence; its first operations are spread over the threads.
+fn exhaustive(longest: usize) -> ExitCode {
+    let begun = Instant::now();
+    let bar = ProgressBar::new_spinner();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicU64::new(0);
+    let (sequences, runs) = (AtomicU64::new(0), AtomicU64::new(0));
+    let failed: Mutex<Vec<Broken>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some(op) = OPS.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let show = |extent: &Extent| {
+                        bar.set_message(format!("{op:?} …: {extent:?}"));
+                        bar.tick();
+                    };
+                    match (explore(longest, &[*op], &show), failed.lock()) {
+                        (Ok(extent), _) => {
+                            sequences.fetch_add(extent.sequences, Ordering::Relaxed);
+                            runs.fetch_add(extent.runs, Ordering::Relaxed);
+                        }
+                        (Err(broken), Ok(mut failed)) => failed.push(broken),
+                        (Err(_), Err(_)) => (),
+                    }
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    println!(
+        "{} sequences of up to {longest} operations, {} runs with a crash at each point, {:.0} s",
+        sequences.into_inner(),
+        runs.into_inner(),
+        begun.elapsed().as_secs_f64()
+    );
+    let failed = failed.into_inner().unwrap_or_default();
+    if let Some(broken) = failed.first() {
+        println!("{}\n", retrace(broken, 200));
+    }
+    for broken in &failed {
+        println!(
+            "VIOLATION: {:?}, crash {:?}: {}",
+            broken.sequence, broken.crash, broken.what
+        );
+    }
+    ExitCode::from(u8::from(!failed.is_empty()))
 }
 
 fn progress_bar(arguments: &Arguments, last: u64) -> ProgressBar {

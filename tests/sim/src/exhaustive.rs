@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every short sequence of operations, with a crash at each point.
+//!
+//! An operation is begun when the one before it has ended, as far as it can end. A crash at a point of an earlier operation was tried with
+//! the shorter sequence that ends there, so only the last operation of a sequence is cut short: at every step that the two nodes
+//! take in it, for a loss of power of A, of B, and of both. Sequences in which an operation changes nothing (attaching an attached
+//! disk, healing what is not cut, …) are those without it and are not tried. After each run both nodes must come back to equal data.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rdb_engine::admin::Request;
+use rdb_engine::request::AppOp;
+use rdb_engine::wire::{DiskState, Range, Role};
+
+use crate::plan::Plan;
+use crate::trace::Trace;
+use crate::world::{A, B, World};
+
+/// An operation, and the node that it is done on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// The application writes.
+    Write,
+    /// The application flushes.
+    Flush,
+    /// The lower disk of a node is detached.
+    Detach(usize),
+    /// The lower disk of a node is attached.
+    Attach(usize),
+    /// A node loses its power, and comes back.
+    Crash(usize),
+    /// The network is cut.
+    Cut,
+    /// The network is mended.
+    Heal,
+    /// A node becomes Primary.
+    Promote(usize),
+    /// A node becomes Secondary.
+    Demote(usize),
+}
+
+/// All operations.
+pub const OPS: [Op; 14] = [
+    Op::Write,
+    Op::Flush,
+    Op::Detach(A),
+    Op::Detach(B),
+    Op::Attach(A),
+    Op::Attach(B),
+    Op::Crash(A),
+    Op::Crash(B),
+    Op::Cut,
+    Op::Heal,
+    Op::Promote(A),
+    Op::Promote(B),
+    Op::Demote(A),
+    Op::Demote(B),
+];
+
+/// Steps that an operation may take; what has not ended by then goes on beside the next one.
+const LIMIT: u64 = 400;
+
+/// Whose power is lost.
+const VICTIMS: [&[usize]; 3] = [&[A], &[B], &[A, B]];
+
+/// How much was tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// Sequences.
+    pub sequences: u64,
+    /// Runs with a crash, and those to the end without one.
+    pub runs: u64,
+}
+
+/// A run that failed.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// The sequence.
+    pub sequence: Vec<Op>,
+    /// The step of the last operation, and whose power was lost; `None` = no crash.
+    pub crash: Option<(u64, usize)>,
+    /// What is wrong.
+    pub what: String,
+}
+
+fn plan() -> Plan {
+    Plan {
+        regions: 4,
+        hot: 2,
+        log_slots: Some(2),
+        depth: 2,
+        ..Plan::default()
+    }
+}
+
+fn ready(trace: Trace) -> World {
+    let mut world = World::down(1, plan(), trace);
+    for n in [A, B] {
+        world.start(n);
+    }
+    world.make_primary(A);
+    world.run(200);
+    world
+}
+
+fn primary(world: &World) -> Option<usize> {
+    [A, B]
+        .into_iter()
+        .find(|&n| world.nodes[n].state().role == Role::Primary)
+}
+
+/// Begins an operation; false if it would change nothing.
+fn begin(world: &mut World, op: Op, count: u64) -> bool {
+    let volume = 0;
+    let force = false;
+    match op {
+        Op::Write => primary(world).is_some_and(|n| {
+            let range = Range {
+                sector: [0, 8190, 5, 16_380][(count % 4) as usize],
+                bytes: 4096,
+            };
+            world.submit(n, AppOp::Write, range)
+        }),
+        Op::Flush => primary(world).is_some_and(|n| {
+            let range = Range {
+                sector: 0,
+                bytes: 0,
+            };
+            world.submit(n, AppOp::Flush, range)
+        }),
+        Op::Detach(n) => {
+            let attached = world.nodes[n].state().disk > DiskState::Failed;
+            let free = !world.nodes[n].admin_busy();
+            attached && free && world.command(n, Request::Detach { volume, force })
+        }
+        Op::Attach(n) => {
+            let none = world.nodes[n].state().disk == DiskState::Diskless;
+            none && !world.nodes[n].admin_busy() && world.nodes[n].begin_attach()
+        }
+        Op::Crash(n) => {
+            world.kill(n, true);
+            world.power_on(n);
+            world.nodes[n].begin_attach();
+            true
+        }
+        Op::Cut => !std::mem::replace(&mut world.net.cut, true),
+        Op::Heal => std::mem::replace(&mut world.net.cut, false),
+        Op::Promote(n) => {
+            let other = world.nodes[n].state().role != Role::Primary;
+            let free = !world.nodes[n].admin_busy();
+            other && free && world.command(n, Request::Primary { volume, force })
+        }
+        Op::Demote(n) => {
+            let is = world.nodes[n].state().role == Role::Primary;
+            let free = !world.nodes[n].admin_busy();
+            is && free && world.command(n, Request::Secondary { volume })
+        }
+    }
+}
+
+/// Steps until the operation has ended, or `until`. Returns how many steps it took.
+fn finish(world: &mut World, until: u64) -> u64 {
+    let begun = world.steps;
+    while world.steps - begun < until {
+        let busy = world.nodes.iter().any(crate::Node::admin_busy);
+        let stand_alone = (0..2).find(|&n| {
+            let node = &world.nodes[n];
+            !node.admin_busy() && node.engine.net_options().is_none()
+        });
+        if let Some(n) = stand_alone {
+            let net = world.plan.net_of(n);
+            world.command(n, Request::Connect(net));
+        }
+        if !busy && stand_alone.is_none() && world.is_quiet() {
+            break;
+        }
+        world.step();
+    }
+    world.steps - begun
+}
+
+/// Plays a sequence, perhaps with a crash in its last operation. `None` if an operation changes nothing; else the steps that the
+/// last one took.
+fn play(sequence: &[Op], crash: Option<(u64, usize)>, trace: Trace) -> Result<Option<u64>, String> {
+    let run = || {
+        let mut world = ready(trace);
+        let mut took = 0;
+        for (i, op) in sequence.iter().enumerate() {
+            if !begin(&mut world, *op, i as u64) {
+                return None;
+            }
+            let last = i + 1 == sequence.len();
+            took = match crash.filter(|_| last) {
+                Some((at, victims)) => {
+                    world.run(at);
+                    for &n in VICTIMS[victims] {
+                        world.kill(n, true);
+                    }
+                    at
+                }
+                None => finish(&mut world, LIMIT),
+            };
+        }
+        world.heal();
+        Some(took)
+    };
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| crate::run::message(&*panic))
+}
+
+/// Plays a run that failed once more, and says what happened in it.
+pub fn retrace(broken: &Broken, lines: usize) -> String {
+    let trace = Trace::new(true);
+    let _ = play(&broken.sequence, broken.crash, trace.clone());
+    trace.tail(lines)
+}
+
+/// Tries every sequence of up to `longest` operations that begins with one of `first`.
+///
+/// # Errors
+///
+/// The first run that fails.
+pub fn explore(longest: usize, first: &[Op], progress: &dyn Fn(&Extent)) -> Result<Extent, Broken> {
+    let mut extent = Extent::default();
+    let mut stack: Vec<Vec<Op>> = first.iter().rev().map(|op| vec![*op]).collect();
+    while let Some(sequence) = stack.pop() {
+        let broken = |crash, what| Broken {
+            sequence: sequence.clone(),
+            crash,
+            what,
+        };
+        let quiet = || Trace::new(false);
+        let steps = play(&sequence, None, quiet()).map_err(|what| broken(None, what))?;
+        let Some(steps) = steps else { continue };
+        extent.sequences += 1;
+        extent.runs += 1;
+        for at in 0..steps {
+            for victims in 0..VICTIMS.len() {
+                let crash = Some((at, victims));
+                play(&sequence, crash, quiet()).map_err(|what| broken(crash, what))?;
+                extent.runs += 1;
+            }
+        }
+        progress(&extent);
+        if sequence.len() < longest {
+            for op in OPS.iter().rev() {
+                let mut longer = sequence.clone();
+                longer.push(*op);
+                stack.push(longer);
+            }
+        }
+    }
+    Ok(extent)
+}
