@@ -10,7 +10,7 @@ use kernel::prelude::*;
 use kernel::sync::lock::mutex::MutexBackend;
 use kernel::sync::lock::Guard;
 use kernel::sync::Mutex;
-use rdb_engine::netlink::{attr, ErrorCode, Protocol};
+use rdb_engine::netlink::{attr, ErrorCode, Fencing, Protocol};
 use rdb_engine::options::{by_attribute, default_number, Section, OPTIONS};
 use rdb_engine::wire::{ConnState, Role};
 use rdb_kapi::module::ModuleRef;
@@ -119,6 +119,11 @@ impl OptionSet {
         self.texts
             .iter()
             .map(|(number, text)| (*number, text.as_slice()))
+    }
+
+    /// Whether I/O is to wait until a lost peer is fenced.
+    pub(crate) fn freezes(&self) -> bool {
+        self.unsigned(attr::FENCING) == Fencing::ResourceAndStonith as u32
     }
 
     /// Letter of the replication protocol.

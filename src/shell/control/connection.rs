@@ -16,7 +16,7 @@ use super::resource_of;
 use crate::shell::failure::Failure;
 use crate::shell::link::{Auth, LinkConfig};
 use crate::shell::resource::Resource;
-use crate::shell::settings::{Connection, OptionSet};
+use crate::shell::settings::{Connection, Disk, OptionSet};
 use crate::shell::{events, registry, status};
 
 /// State code: there is no connection.
@@ -62,6 +62,7 @@ pub(super) fn connect(req: &Request<'_>) -> Result<(), Failure> {
     refuse_used(&res, &local, &peer)?;
     let mut options = OptionSet::defaults(Section::Net)?;
     request::take_options(req, &mut options)?;
+    refuse_freezing(&res, &options)?;
     let config = config(local, peer, &options, attempt)?;
     res.settings.with(|values| {
         values.connection = Some(Connection {
@@ -72,6 +73,19 @@ pub(super) fn connect(req: &Request<'_>) -> Result<(), Failure> {
     });
     events::connection_created(&res);
     res.connect(config).inspect_err(|_| forget_settings(&res))
+}
+
+/// With protocol A there are acknowledged writes that the peer never got: freezing I/O when it is lost would come too late.
+fn refuse_freezing(res: &Resource, options: &OptionSet) -> Result<(), Failure> {
+    let freezes = |disk: &Disk| disk.options.freezes();
+    let frozen = res.settings.with(|values| values.disks.iter().any(freezes));
+    if frozen && options.protocol_letter() == 'A' {
+        return Err(refused!(
+            StonithAndProtocolA,
+            "a disk has fencing resource-and-stonith, which needs protocol B or C"
+        ));
+    }
+    Ok(())
 }
 
 /// Ends the connection and forgets it.
@@ -123,6 +137,7 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
         })
         .ok_or_else(none)??;
     request::take_options(req, &mut options)?;
+    refuse_freezing(&res, &options)?;
     res.set_net(config(local, peer, &options, Attempt::default())?)?;
     res.settings.with(|values| match &mut values.connection {
         Some(known) => {

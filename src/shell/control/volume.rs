@@ -116,6 +116,7 @@ pub(super) fn attach(req: &Request<'_>) -> Result<(), Failure> {
     }
     let mut options = OptionSet::defaults(Section::Disk)?;
     request::take_options(req, &mut options)?;
+    refuse_protocol_a(&res, &options)?;
     let record = Disk {
         volume: number,
         lower: copy(lower.to_bytes())?,
@@ -185,6 +186,7 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
         .with(|values| values.disk(number).map(|disk| disk.options.try_clone()))
         .ok_or_else(no_disk)??;
     request::take_options(req, &mut options)?;
+    refuse_protocol_a(&res, &options)?;
     let engine_options = disk_options(&options);
     res.admin(Admin::SetDisk {
         volume: index,
@@ -307,6 +309,21 @@ fn volume_of(req: &Request<'_>, res: &Arc<Resource>) -> Result<VolumeIndex, Fail
         return Err(refused!(MinorInvalid, "the volume was replaced meanwhile"));
     }
     Ok(index)
+}
+
+/// The counterpart of what `connect` refuses.
+fn refuse_protocol_a(res: &Resource, options: &OptionSet) -> Result<(), Failure> {
+    let lazy = res.settings.with(|values| {
+        let net = values.connection.as_ref();
+        net.is_some_and(|net| net.options.protocol_letter() == 'A')
+    });
+    if lazy && options.freezes() {
+        return Err(refused!(
+            StonithAndProtocolA,
+            "fencing resource-and-stonith needs protocol B or C, the connection has A"
+        ));
+    }
+    Ok(())
 }
 
 /// What the engine wants to know of the disk options.

@@ -308,6 +308,8 @@ fn fencing_handler(ground: Ground) -> Result<()> {
             )
             .map(drop)
     };
+    let refused = bed.a.run_fails("rdbadm net-options --protocol=A r0")?;
+    ensure!(refused.contains("protocol B or C"), "{refused}");
     // It hangs; the link comes back before: I/O goes on, and its answer counts for nothing.
     start_writer(&bed.a)?;
     bed.link.cut();
