@@ -298,7 +298,7 @@ pub const OPTIONS: &[Opt] = &[
     opt(Net, "after-sb-0pri", pick(AFTER_SB_0P, 0), AtOnce, Must, attr::AFTER_SB_0PRI),
     opt(Net, "after-sb-1pri", pick(AFTER_SB_1P, 0), AtOnce, Must, attr::AFTER_SB_1PRI),
     opt(Net, "after-sb-2pri", pick(AFTER_SB_2P, 0), AtOnce, Must, attr::AFTER_SB_2PRI),
-    opt(Net, "always-asbp", NO, AtOnce, Later, attr::ALWAYS_ASBP),
+    opt(Net, "always-asbp", NO, AtOnce, Must, attr::ALWAYS_ASBP),
     opt(Net, "rr-conflict", pick(RR_CONFLICT, 0), AtOnce, Must, attr::RR_CONFLICT),
     opt(Net, "on-congestion", pick(ON_CONGESTION, 0), AtOnce, Later, attr::ON_CONGESTION),
     opt(Net, "congestion-fill", num(Sectors, 0, 0, 20_971_520), AtOnce, Later, attr::CONGESTION_FILL),

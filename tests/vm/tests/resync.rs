@@ -12,7 +12,8 @@ vm_tests!(
     cut_link,
     peer_killed_and_back,
     disconnected_and_connected,
-    two_volumes
+    two_volumes,
+    one_after_the_other
 );
 
 /// All of the disk is copied, and later writes go to both at once.
@@ -128,6 +129,34 @@ fn two_volumes(ground: Ground) -> Result<()> {
     bed.a.run("rdbadm secondary r0")?;
     bed.b.run("rdbadm primary r0")?;
     bed.b.run("for d in rdb0 rdb1; do dd if=/dev/urandom of=/dev/$d bs=1M seek=5 count=9 oflag=direct status=none; done")?;
+    rdb::assert_one_truth(&bed)?;
+    bed.finish()
+}
+
+/// `resync-after`: the second volume waits for the first, both nodes show why, and then it goes on. A pause holds the first.
+fn one_after_the_other(ground: Ground) -> Result<()> {
+    let disks = [DiskSpec::mib(32), DiskSpec::mib(32)];
+    let bed = Testbed::builder("one_after_the_other", ground)
+        .disks(&disks)
+        .boot()?;
+    rdb::start(&bed)?;
+    for node in [&bed.a, &bed.b] {
+        node.run("rdbadm disk-options --resync-after=r0/0 r0/1")?;
+    }
+    bed.a.run("rdbadm disconnect r0 && for d in rdb0 rdb1; do dd if=/dev/urandom of=/dev/$d bs=1M count=4 oflag=direct status=none; done")?;
+    bed.b.run("rdbadm pause-sync r0/0")?;
+    bed.a.run("rdbadm connect r0")?;
+    for volume in [0, 1] {
+        rdb::wait_volume(&bed.b, volume, SETTLE, |v| v.connection == "PausedSyncT")?;
+        rdb::wait_volume(&bed.a, volume, SETTLE, |v| v.connection == "PausedSyncS")?;
+    }
+    let status = bed.b.run("rdbadm status r0")?;
+    for limit in ["limited-by:paused-here", "limited-by:resync-after"] {
+        ensure!(status.contains(limit), "{limit} is not in:\n{status}");
+    }
+    let status = bed.a.run("rdbadm status --json r0")?;
+    ensure!(status.contains("paused-by-peer"), "{status}");
+    bed.b.run("rdbadm resume-sync r0/0")?;
     rdb::assert_one_truth(&bed)?;
     bed.finish()
 }
