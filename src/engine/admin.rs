@@ -281,6 +281,7 @@ impl<M: Memory> Resource<M> {
                     ..options
                 };
                 self.choose_write_order();
+                self.tell_sync_param(volume, fx);
                 fx.act(Act::Rearm);
                 Ok(None)
             }

@@ -7,10 +7,11 @@ use crate::effects::{Act, Effects, Millis, Notice, Payload, VolumeIndex};
 use crate::memory::Memory;
 use crate::parting::Parting;
 use crate::resource::Resource;
+use crate::resync::sync_param;
 use crate::volume::{Announcement, Volume};
 use crate::wire::{
     AfterSplitBrain, Agreed, AlgorithmName, ConnState, ConnectFlags, DiskState, Packet, Protocol,
-    ReplicationProtocol, Role, Socket, State, SyncParam,
+    ReplicationProtocol, Role, Socket, State,
 };
 
 /// Options of a connection, as far as decisions depend on them (wire protocol, appendix A).
@@ -546,22 +547,6 @@ impl<M: Memory> Resource<M> {
             .iter()
             .flatten()
             .any(|volume| volume.primary() && volume.state.disk >= DiskState::Inconsistent)
-    }
-}
-
-/// What a node says of the pace that it wants (section 3.7).
-fn sync_param<M: Memory>(volume: &Volume<M>) -> SyncParam {
-    let Some(disk) = &volume.disk else {
-        return SyncParam::DEFAULT;
-    };
-    let rate = disk.options.rate;
-    SyncParam {
-        resync_rate: rate.resync_rate,
-        plan_ahead: rate.plan_ahead,
-        delay_target: rate.delay_target,
-        fill_target: rate.fill_target,
-        max_rate: rate.max_rate,
-        ..SyncParam::DEFAULT
     }
 }
 

@@ -15,7 +15,7 @@ use crate::resync_rate::{Observed, Pace, RateOptions};
 use crate::state::{is_source, is_target};
 use crate::volume::{Resync, Volume};
 use crate::wire::{
-    BlockId, BlockRequest, ConnState as C, DiskState as D, Packet, Range, Socket, State,
+    BlockId, BlockRequest, ConnState as C, DiskState as D, Packet, Range, Socket, State, SyncParam,
     BITMAP_BLOCK_SECTORS,
 };
 
@@ -367,6 +367,15 @@ impl<M: Memory> Resource<M> {
         );
     }
 
+    /// The options of the disk have changed: tells the peer what pace this node wants, as it did in the handshake.
+    pub(crate) fn tell_sync_param(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let connected = |volume: &&Volume<M>| volume.state.conn >= C::Connected;
+        if let Some(volume) = self.vol(v).filter(connected) {
+            let packet = Packet::SyncParam(sync_param(volume));
+            self.send(Some(v), Socket::Data, &packet, Payload::None, fx);
+        }
+    }
+
     /// Another resync on this node goes first, or does no more (section 9.2). The owner of all resources knows.
     pub fn resync_waits(&mut self, now: Millis, v: VolumeIndex, waits: bool, fx: &mut dyn Effects) {
         self.now = now;
@@ -430,6 +439,22 @@ impl<M: Memory> Resource<M> {
             volume.resync.noted = now;
             self.write_bitmap(v, fx);
         }
+    }
+}
+
+/// What a node says of the pace that it wants (section 3.7).
+pub(crate) fn sync_param<M: Memory>(volume: &Volume<M>) -> SyncParam {
+    let Some(disk) = &volume.disk else {
+        return SyncParam::DEFAULT;
+    };
+    let rate = disk.options.rate;
+    SyncParam {
+        resync_rate: rate.resync_rate,
+        plan_ahead: rate.plan_ahead,
+        delay_target: rate.delay_target,
+        fill_target: rate.fill_target,
+        max_rate: rate.max_rate,
+        ..SyncParam::DEFAULT
     }
 }
 
