@@ -195,15 +195,15 @@ pub(super) fn set(req: &Request<'_>) -> Result<(), Failure> {
     if let Some(disk) = res.queues(|queues| queues.disk(index)) {
         disk.set_options(&engine_options, options.is_on(attr::MD_FLUSHES));
     }
-    let kept = res.settings.with(
-        |values| match values.disks.iter_mut().find(|disk| disk.volume == number) {
+    let kept = res.settings.with(|values| {
+        match values.disks.iter_mut().find(|disk| disk.volume == number) {
             Some(disk) => {
                 disk.options = options;
                 Ok(())
             }
             None => Err(no_disk()),
-        },
-    );
+        }
+    });
     progress::call();
     kept
 }
