@@ -190,11 +190,12 @@ impl<M: Memory> Resource<M> {
         }
         if self.considers_resync(v, &os, ps) {
             match self.meet(v, ps.role, peer_disk, fx) {
-                // The peer has met this disk already, and corrected its identifiers before it sent them: what it begins is right.
-                Outcome::Conn(C::Connected)
-                    if os.disk == D::Negotiating && ps.conn == C::WFBitMapS =>
-                {
+                // The peer has met this disk already, and corrected its identifiers before it sent them: what it has decided counts.
+                Outcome::Conn(_) if os.disk == D::Negotiating && ps.conn == C::WFBitMapS => {
                     ns.conn = C::WFBitMapT;
+                }
+                Outcome::Conn(_) if os.disk == D::Negotiating && ps.conn == C::WFBitMapT => {
+                    ns.conn = C::WFBitMapS;
                 }
                 Outcome::Conn(conn) => ns.conn = conn,
                 Outcome::Drop if os.disk == D::Negotiating => {
@@ -251,21 +252,17 @@ impl<M: Memory> Resource<M> {
                 return self.drop_link(fx);
             }
         }
-        self.change(v, ns, "the peer's state", fx);
-        self.forget_discard();
-        let conn = self
-            .vol(v)
-            .map_or(C::StandAlone, |volume| volume.state.conn);
-        if os.conn > C::WFReportParams
-            && conn > C::Connected
-            && ps.conn <= C::Connected
-            && ps.disk != D::Negotiating
-            && os.conn != conn
-        {
-            let state = self.vol(v).map_or(ns, |volume| volume.state);
-            self.announce(v, Announcement::Uuids, fx);
-            self.announce(v, Announcement::State(state), fx);
+        // The peer has not decided to sync yet. It must know before it gets the bitmap, or it waits for another one for ever.
+        let unaware =
+            os.conn > C::WFReportParams && ps.conn <= C::Connected && ps.disk != D::Negotiating;
+        if let Some(volume) = self.vol_mut(v) {
+            volume.tell_of_resync = unaware;
         }
+        self.change(v, ns, "the peer's state", fx);
+        if let Some(volume) = self.vol_mut(v) {
+            volume.tell_of_resync = false;
+        }
+        self.forget_discard();
     }
 
     /// The permission to discard the own data is for one attempt: once all volumes have met their peers, the next split brain is

@@ -412,6 +412,11 @@ impl<M: Memory> Resource<M> {
         if connected && old.conn < ConnState::Connected {
             self.announce(v, state, fx);
         }
+        let begins = new.conn > ConnState::Connected && new.conn != old.conn;
+        if begins && self.vol(v).is_some_and(|volume| volume.tell_of_resync) {
+            self.announce(v, Announcement::Uuids, fx);
+            self.announce(v, state, fx);
+        }
         if is_source(new.conn) && !is_source(old.conn) {
             self.announce_sync_uuid(v, fx);
         }

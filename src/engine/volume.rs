@@ -251,6 +251,8 @@ pub struct Volume<M: Memory> {
     pub(crate) user_size: u64,
     pub(crate) after_attach: DiskState,
     pub(crate) consider_resync: bool,
+    /// A resync that begins now is news to the peer.
+    pub(crate) tell_of_resync: bool,
     pub(crate) announcements: Announcements,
     pub(crate) sent_seq: u32,
     pub(crate) peer_max_bio: u32,
@@ -296,6 +298,7 @@ impl<M: Memory> Volume<M> {
             user_size: 0,
             after_attach: DiskState::Diskless,
             consider_resync: false,
+            tell_of_resync: false,
             announcements: Announcements::default(),
             sent_seq: 0,
             peer_max_bio: 4096,

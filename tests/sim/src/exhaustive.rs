@@ -61,6 +61,9 @@ pub const OPS: [Op; 14] = [
 /// Steps that an operation may take; what has not ended by then goes on beside the next one.
 const LIMIT: u64 = 400;
 
+/// Where a sequence begins, in the trace.
+const BEGIN: &str = "=== the sequence begins";
+
 /// Whose power is lost.
 const VICTIMS: [&[usize]; 3] = [&[A], &[B], &[A, B]];
 
@@ -101,6 +104,7 @@ fn ready(trace: Trace) -> World {
     }
     world.make_primary(A);
     world.run(200);
+    crate::trace::say!(world.trace, "", "{BEGIN}");
     world
 }
 
@@ -212,7 +216,8 @@ fn play(sequence: &[Op], crash: Option<(u64, usize)>, trace: Trace) -> Result<Op
 pub fn retrace(broken: &Broken, lines: usize) -> String {
     let trace = Trace::new(true);
     let _ = play(&broken.sequence, broken.crash, trace.clone());
-    trace.tail(lines)
+    // Pings follow for ever.
+    trace.after(BEGIN, lines)
 }
 
 /// Tries every sequence of up to `longest` operations that begins with one of `first`.

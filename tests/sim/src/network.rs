@@ -168,7 +168,8 @@ impl World {
             return;
         };
         // A disk that is attached while connected is met by the peer first, which may correct its identifiers before it sends them.
-        let corrected = other.decision.correction.is_some() && at > 0;
+        let corrected =
+            other.decision.correction.is_some() && settled.decision.correction.is_none();
         if other.verdict != settled.verdict.mirrored() && !corrected {
             violation!(
                 "{} and its peer decide differently: {settled:?} and {other:?}",

@@ -47,6 +47,17 @@ impl Trace {
             .push(format!("{step:>7} {now:>8} ms  {who:<5} {what}"));
     }
 
+    /// The first `count` lines behind the last line that contains `text`.
+    pub fn after(&self, text: &str, count: usize) -> String {
+        let lines = self.0.lines.borrow();
+        let from = lines
+            .iter()
+            .rposition(|line| line.contains(text))
+            .unwrap_or(0);
+        let end = lines.len().min(from.saturating_add(count));
+        lines[from..end].join("\n")
+    }
+
     /// The last `count` lines.
     pub fn tail(&self, count: usize) -> String {
         let lines = self.0.lines.borrow();
