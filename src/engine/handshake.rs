@@ -235,7 +235,9 @@ impl<M: Memory> Resource<M> {
         };
         volume.consider_resync = false;
         volume.discard_my_data = false;
-        if matches!(ns.conn, C::Connected | C::WFBitMapS) && ns.disk == D::Negotiating {
+        if is_unaware(os, ps) {
+            // What it says of this disk is still to come.
+        } else if matches!(ns.conn, C::Connected | C::WFBitMapS) && ns.disk == D::Negotiating {
             ns.disk = volume.after_attach;
         } else if ns.conn > C::Connected && ns.disk == D::Negotiating {
             ns.disk = volume.after_attach.min(D::Outdated).max(D::Inconsistent);
@@ -279,6 +281,9 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol(v) else {
             return false;
         };
+        if is_unaware(os, ps) {
+            return false;
+        }
         let negotiating = ps.disk == D::Negotiating || os.disk == D::Negotiating;
         volume.peer_generation.is_some()
             && ps.disk >= D::Negotiating
@@ -449,6 +454,11 @@ impl<M: Memory> Resource<M> {
         }
         Outcome::Conn(conn)
     }
+}
+
+/// The peer said this before it knew that a disk was attached here; its identifiers may be older still.
+fn is_unaware(os: &State, ps: &State) -> bool {
+    os.disk == D::Negotiating && os.conn == C::Connected && ps.pdsk <= D::Failed
 }
 
 fn smaller_set(a: u64, b: u64) -> u64 {
