@@ -388,7 +388,7 @@ impl<D: BioDriver> Disk<D> {
         to_result(unsafe { bindings::bd_link_disk_holder(lower.as_ptr(), self.raw.as_ptr()) })
     }
 
-    /// Undo [`link_lower`](Self::link_lower); nothing happens if that had not been done. Sleeps.
+    /// Undo [`link_lower`](Self::link_lower), which must have succeeded: the block layer warns otherwise. Sleeps.
     pub fn unlink_lower(&self, lower: &LowerDevice) {
         // SAFETY: Both are live.
         unsafe { bindings::bd_unlink_disk_holder(lower.as_ptr(), self.raw.as_ptr()) }

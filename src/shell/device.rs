@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 use kernel::str::CString;
-use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::atomic::{Atomic, Full, Relaxed, Release};
 use kernel::sync::{Arc, ArcBorrow};
 use rdb_engine::effects::{Range, VolumeIndex};
 use rdb_engine::request::{AppIo, AppOp, Submit};
@@ -35,6 +35,8 @@ pub(crate) struct Driver {
 pub(crate) struct Device {
     disk: Disk<Driver>,
     driver: Arc<Driver>,
+    /// The lower disk is shown in sysfs.
+    linked: Atomic<bool>,
 }
 
 impl Device {
@@ -54,7 +56,13 @@ impl Device {
         let driver = Arc::new(driver, GFP_KERNEL)?;
         let name = CString::try_from_fmt(fmt!("rdb{minor}"))?;
         let disk = Disk::new(&OPS, major, minor, &name, &limits(None), driver.clone())?;
-        Ok(Arc::new(Self { disk, driver }, GFP_KERNEL)?)
+        let linked = Atomic::new(false);
+        let device = Self {
+            disk,
+            driver,
+            linked,
+        };
+        Ok(Arc::new(device, GFP_KERNEL)?)
     }
 
     /// How often it is open for reading only, and for writing.
@@ -81,15 +89,20 @@ impl Device {
     pub(crate) fn link(&self, disk: &Backing) -> Result {
         self.disk.set_limits(&limits(Some(disk)))?;
         // Only for show.
-        if let Err(error) = self.disk.link_lower(disk.data()) {
-            say!(pr_debug: "no holder link for {}: {:?}", disk.data().name(), error);
+        match self.disk.link_lower(disk.data()) {
+            Ok(()) => self.linked.store(true, Release),
+            Err(error) => {
+                say!(pr_debug: "no holder link for {}: {:?}", disk.data().name(), error);
+            }
         }
         Ok(())
     }
 
     /// Takes the lower disk out of sysfs.
     pub(crate) fn unlink(&self, disk: &Backing) {
-        self.disk.unlink_lower(disk.data());
+        if self.linked.xchg(false, Full) {
+            self.disk.unlink_lower(disk.data());
+        }
     }
 }
 
