@@ -58,8 +58,79 @@ fn nothing_is_forgotten(ground: Ground) -> Result<()> {
     bed.finish()
 }
 
-/// Name, preparation, command, way back, and whether the command must succeed each time.
-const COMMANDS: &[(&str, &str, &str, &str, &str)] = &[
+/// Name, preparation, command, way back, and "all" if the command must succeed each time.
+type Command = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+/// With a resource that was not made yet.
+const FIRST: &[Command] = &[
+    (
+        "attach",
+        "rdbadm new-resource r0; rdbadm new-minor r0",
+        "rdbadm attach r0",
+        "rdbadm detach r0",
+        "",
+    ),
+    (
+        "connect",
+        "rdbadm attach r0 || true",
+        "rdbadm connect r0",
+        "rdbadm disconnect r0",
+        "",
+    ),
+];
+
+/// With a Primary in sync. Requests never fail for want of memory: there are reserves.
+const PRIMARY: &[Command] = &[
+    (
+        "write",
+        "true",
+        "dd if=/dev/zero of=/dev/rdb0 bs=1M count=4 oflag=direct status=none",
+        "true",
+        "all",
+    ),
+    (
+        "read",
+        "true",
+        "dd if=/dev/rdb0 of=/dev/null bs=1M count=4 iflag=direct status=none",
+        "true",
+        "all",
+    ),
+];
+
+/// With a Secondary in sync.
+const SECONDARY: &[Command] = &[
+    ("proc", "true", "cat /proc/rdb", "true", "all"),
+    ("status", "true", "rdbadm status r0", "true", ""),
+    (
+        "primary",
+        "true",
+        "rdbadm primary r0",
+        "rdbadm secondary r0",
+        "",
+    ),
+    ("net-options", "true", "rdbadm net-options r0", "true", ""),
+    ("disk-options", "true", "rdbadm disk-options r0", "true", ""),
+    (
+        "disconnect",
+        "rdbadm adjust r0",
+        "rdbadm disconnect r0",
+        "true",
+        "",
+    ),
+    ("detach", "rdbadm adjust r0", "rdbadm detach r0", "true", ""),
+    (
+        "down",
+        "rdbadm down r0 && rdbadm up r0",
+        "rdbadm down r0",
+        "true",
+        "",
+    ),
     (
         "new-resource",
         "true",
@@ -74,44 +145,6 @@ const COMMANDS: &[(&str, &str, &str, &str, &str)] = &[
         "rdbadm down r0",
         "",
     ),
-    (
-        "attach",
-        "rdbadm new-resource r0; rdbadm new-minor r0",
-        "rdbadm attach r0",
-        "rdbadm detach r0",
-        "",
-    ),
-    (
-        "connect",
-        "rdbadm up r0",
-        "rdbadm connect r0",
-        "rdbadm disconnect r0",
-        "",
-    ),
-];
-
-/// The same with the resource up.
-const COMMANDS_WHEN_UP: &[(&str, &str, &str, &str, &str)] = &[
-    (
-        "primary",
-        "true",
-        "rdbadm primary r0",
-        "rdbadm secondary r0",
-        "",
-    ),
-    ("net-options", "true", "rdbadm net-options r0", "true", ""),
-    ("disk-options", "true", "rdbadm disk-options r0", "true", ""),
-    ("status", "true", "rdbadm status r0", "true", ""),
-    ("proc", "true", "cat /proc/rdb", "true", "all"),
-    (
-        "disconnect",
-        "rdbadm adjust r0",
-        "rdbadm disconnect r0",
-        "true",
-        "",
-    ),
-    ("detach", "rdbadm adjust r0", "rdbadm detach r0", "true", ""),
-    ("down", "rdbadm up r0", "rdbadm down r0", "true", ""),
 ];
 
 /// Commands fail cleanly wherever memory ends, and can be repeated when there is some again.
@@ -127,19 +160,17 @@ fn commands_without_memory(ground: Ground) -> Result<()> {
     bed.a.run("modprobe rdb && rdbadm create-md --force r0")?;
     bed.a
         .write_file("/root/fail-nth", include_str!("../guest/fail-nth"))?;
-    for command in COMMANDS {
+    for command in FIRST {
         fail_nth(&bed.a, command)?;
     }
     bed.a.run("rdbadm adjust r0")?;
     rdb::first_sync(&bed, 1)?;
-    // Requests never fail for want of memory: there are reserves.
-    let write = "dd if=/dev/urandom of=/dev/rdb0 bs=1M count=4 oflag=direct status=none";
-    fail_nth(&bed.a, &("write", "true", write, "true", "all"))?;
-    let read = "dd if=/dev/rdb0 of=/dev/null bs=1M count=4 iflag=direct status=none";
-    fail_nth(&bed.a, &("read", "true", read, "true", "all"))?;
+    for command in PRIMARY {
+        fail_nth(&bed.a, command)?;
+    }
     rdb::assert_one_truth(&bed)?;
     bed.a.run("rdbadm secondary r0")?;
-    for command in COMMANDS_WHEN_UP {
+    for command in SECONDARY {
         fail_nth(&bed.a, command)?;
     }
     bed.a.run("rdbadm up r0")?;
@@ -147,7 +178,7 @@ fn commands_without_memory(ground: Ground) -> Result<()> {
     bed.finish()
 }
 
-fn fail_nth(node: &Node, command: &(&str, &str, &str, &str, &str)) -> Result<()> {
+fn fail_nth(node: &Node, command: &Command) -> Result<()> {
     let (name, prepare, command, undo, all) = command;
     let line = format!("bash /root/fail-nth '{name}' '{prepare}' '{command}' '{undo}' {all}");
     let output = node.sh_within(&line, Duration::from_secs(900))?;
