@@ -44,6 +44,26 @@ impl Io {
         }
     }
 
+    /// It fails, or the node dies in the middle of it. True if a block is neither the old nor the new one.
+    fn stop_half_way(self, disk: &mut Disk, rng: &mut Rng) -> bool {
+        let Self::Write {
+            place,
+            block,
+            durable,
+        } = self
+        else {
+            return false;
+        };
+        if durable {
+            // Nothing of the block is on the medium before the flush is complete.
+            if rng.one_in(2) {
+                return false;
+            }
+            disk.flush_meta();
+        }
+        disk.tear_block(place, &block, rng)
+    }
+
     fn carry_out(self, disk: &mut Disk) {
         match self {
             Self::FlushData => disk.flush_data(),
@@ -97,9 +117,7 @@ impl Sequence {
         if disk.succeeds(io.class()) {
             io.carry_out(disk);
         } else {
-            if let Io::Write { place, block, .. } = io {
-                disk.tear_block(place, &block, rng);
-            }
+            io.stop_half_way(disk, rng);
             self.failed = true;
             self.ios.clear();
         }
@@ -148,13 +166,9 @@ impl Metadata {
         for mut sequence in job.into_iter().chain(attach) {
             let begun = sequence.begun;
             match sequence.ios.pop_front().filter(|_| begun) {
-                Some(Io::Write { place, block, .. }) => met.push(Interrupted {
-                    class: place.class(),
-                    torn: disk.tear_block(place, &block, rng),
-                }),
                 Some(io) => met.push(Interrupted {
                     class: io.class(),
-                    torn: false,
+                    torn: io.stop_half_way(disk, rng),
                 }),
                 None => (),
             }
