@@ -471,6 +471,12 @@ impl<M: Memory> Resource<M> {
         if old.conn != new.conn {
             match new.conn {
                 ConnState::WFBitMapS => self.announce(v, Announcement::Bitmap, fx),
+                // What came before belongs to a resync that was given up.
+                ConnState::WFBitMapT => {
+                    if let Some(volume) = self.vol_mut(v) {
+                        volume.early_sync_uuid = None;
+                    }
+                }
                 ConnState::WFSyncUUID => {
                     let early = self
                         .vol_mut(v)
