@@ -215,11 +215,12 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
-        if ok {
-            volume.unmark(&range);
-        }
+        // A write of an earlier connection proves nothing: the bitmaps were exchanged since, and the source may have a newer block.
         if !current {
             return;
+        }
+        if ok {
+            volume.unmark(&range);
         }
         volume.resync.in_flight = volume
             .resync
