@@ -43,7 +43,8 @@ pub(crate) fn connect(
         .and_then(|socket| Ok(Arc::new(socket, GFP_KERNEL)?))
         .map_err(|error| {
             say!(pr_err: "{}: cannot listen on {}: {:?}", name, config.local, error);
-            if error == ENOMEM || error == ENOBUFS {
+            // ENFILE is what the socket layer says when it has no memory for a socket.
+            if error == ENOMEM || error == ENFILE || error == ENOBUFS {
                 End::Lost(LinkFailure::NetworkFailure)
             } else {
                 End::Refused
