@@ -11,7 +11,7 @@ TESTBED := $(CARGO) run --release --quiet -p rdb-testbed --bin
 MAKEFLAGS += --no-print-directory
 
 .PHONY: all help setup module module-uml module-debug tools
-.PHONY: demo test test-unit test-kapi test-vm test-all sim sim-exhaustive sim-mutations test-sim test-fast test-debug bench vm kernels lint fmt guests install clean
+.PHONY: demo test test-unit test-kapi test-vm test-all sim sim-exhaustive sim-mutations test-sim interop test-fast test-debug bench vm kernels lint fmt guests install clean
 
 all: module tools ## Build rdb.ko for Debian's stock kernel, and the tools (what a plain `make` does)
 
@@ -83,6 +83,9 @@ sim-mutations: ## Switch deliberate faults of the engine on, one after the other
 
 test-sim: ## The named tests of the simulator for many seeds (SEEDS, default 2000)
 	RDB_SIM_SEEDS=$(or $(SEEDS),2000) scripts/cargo-test -p rdb-sim --release
+
+interop: module tools guests ## rdb on one node, the stock drbd.ko on the other, in both assignments
+	scripts/cargo-test -p rdb-testbed --release --profile interop
 
 test-fast: module-uml tools guests test-unit ## Unit tests and what user-mode Linux can do: the loop after a change
 	scripts/cargo-test -p rdb-testbed --release --profile fast

@@ -48,6 +48,38 @@ const NOISE: &[(&str, &str)] = &[
     (r"module verification failed", "rdb.ko is not signed"),
 ];
 
+/// A line by which a replication module, rdb or drbd, complains. The modules' lines begin with their name.
+const COMPLAINT: &str = r"(?i)\b(rdb|drbd)\d?( [\w/]+)*:.*(\bbug\b|\bassert|\berror\b|\boops\b|\bwarning\b|\bbad\b|\bbogus\b|\bunexpected|\bviolat|\binvalid\b|\bcorrupt|\bfailed\b|\bcannot\b|\bunable\b|\brefus|\bnegack\b|\bunknown (packet|command)|\btoo (small|large)\b)";
+
+/// Complaints that mean nothing, with the reason.
+const NO_COMPLAINT: &[(&str, &str)] = &[
+    (
+        r"drbd.*: (disk|pdsk|peer|conn|role|susp)\( ",
+        "a change of state, in which 'Failed' is a step on the way from UpToDate to Diskless",
+    ),
+    (r"rdb: r0/\d+:.* \w+( -> |=)", "the same, from rdb"),
+    (
+        r"rdb: .*resync done: .* 0 KiB failed",
+        "the end of a resync without an error",
+    ),
+];
+
+/// Lines of a console log by which rdb or drbd complains, but for those that `allowed` (pattern and reason) has.
+pub fn complaints(log: &str, allowed: &[(&str, &str)]) -> Vec<String> {
+    let complaint = regex::Regex::new(COMPLAINT);
+    let patterns = NO_COMPLAINT
+        .iter()
+        .chain(allowed)
+        .map(|(pattern, _)| *pattern);
+    let (Ok(complaint), Ok(allowed)) = (complaint, RegexSet::new(patterns)) else {
+        return vec!["a pattern for complaints is not a regular expression".into()];
+    };
+    log.lines()
+        .filter(|line| complaint.is_match(line) && !allowed.is_match(line))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Lines of a console log that mean trouble, but for those that `allowed` matches.
 pub fn troubles(log: &str, allowed: &[regex::Regex]) -> Vec<String> {
     static SETS: OnceLock<(RegexSet, RegexSet)> = OnceLock::new();
@@ -86,6 +118,18 @@ mod tests {
         {
             regex::Regex::new(pattern).unwrap();
         }
+    }
+
+    #[test]
+    fn complaints_are_told_from_news() {
+        let log = "[ 1.0] drbd r0/0 drbd0: ASSERT( x == y ) in here.c:1\n\
+                   [ 1.1] drbd r0: error receiving P_DATA, e: -5 l: 0!\n\
+                   [ 1.2] rdb: r0/0: lower disk failed: write\n\
+                   [ 2.0] drbd r0/0 drbd0: disk( UpToDate -> Failed ) \n\
+                   [ 2.1] drbd r0: PingAck did not arrive in time.\n\
+                   [ 2.2] EXT4-fs (drbd0): error count since last fsck: 1\n";
+        assert_eq!(complaints(log, &[]).len(), 3, "{:?}", complaints(log, &[]));
+        assert_eq!(complaints(log, &[("error receiving", "")]).len(), 2);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod bed;
 pub mod cache;
 pub mod console;
 mod disk;
+mod end;
 mod ground;
 mod initrd;
 mod launch;
@@ -29,14 +30,17 @@ pub mod rdb;
 pub mod stamp;
 mod unload;
 mod volatile;
+mod writer;
 
 pub use agent::{Background, Output};
 pub use bed::{Builder, NODES, Testbed};
 pub use disk::{Disk, DiskSpec, assert_data_identical};
+pub use end::{End, Module};
 pub use ground::{Ground, Kernel};
 pub use link::{Link, Way};
 pub use node::{BOOT_LIMIT, COMMAND_LIMIT, Node};
 pub use qmp::Qmp;
+pub use writer::{Writer, check_lower_disk};
 
 /// Makes a test of each named function `fn(Ground) -> anyhow::Result<()>` on UML (`uml::NAME`), on QEMU with
 /// the stock kernel (`qemu::NAME`) and on QEMU with the debug kernel (`debug::NAME`).

@@ -382,6 +382,24 @@ impl Node {
         )
     }
 
+    /// Fails if rdb or drbd complains on the console of anything but what is allowed: pattern and reason.
+    ///
+    /// # Errors
+    ///
+    /// The complaints.
+    pub fn check_complaints(&self, allowed: &[(&str, &str)]) -> Result<()> {
+        let complaints = console::complaints(&self.console()?, allowed);
+        if complaints.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "{}: the kernel log complains (whole log in {}):\n{}",
+            self.name(),
+            self.console_path().display(),
+            complaints.join("\n")
+        )
+    }
+
     /// Where the console log is.
     pub fn console_path(&self) -> PathBuf {
         self.plan.logs.join(format!("{}-console.log", self.name()))

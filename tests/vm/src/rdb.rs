@@ -100,7 +100,12 @@ impl Volume {
 ///
 /// The module is not loaded, or the machine is gone.
 pub fn volume(node: &Node, minor: u32) -> Result<Volume> {
-    let text = node.run("cat /proc/rdb")?;
+    volume_of(node, "rdb", minor)
+}
+
+/// The same of `/proc/drbd`, whose lines are alike.
+pub(crate) fn volume_of(node: &Node, module: &str, minor: u32) -> Result<Volume> {
+    let text = node.run(&format!("cat /proc/{module}"))?;
     let unused = Volume {
         connection: "Unconfigured".into(),
         ..Volume::default()

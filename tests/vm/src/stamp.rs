@@ -117,6 +117,11 @@ impl Record {
         self.acknowledged += 1;
     }
 
+    /// Blocks that an acknowledged write went to.
+    pub fn places(&self) -> impl Iterator<Item = u64> + '_ {
+        self.last.keys().copied()
+    }
+
     /// Compares with what a device holds (`data` begins at block 0): every acknowledged write, or a later one
     /// that was not acknowledged any more, must be there. Blocks checked.
     ///

@@ -36,6 +36,12 @@ struct Arguments {
     /// Longest write in blocks
     #[arg(long, default_value_t = 16)]
     longest: u64,
+    /// Write only to the first so many MiB; 0 is the whole device
+    #[arg(long, default_value_t = 0)]
+    area: u64,
+    /// Acknowledge only what is durable
+    #[arg(long)]
+    sync: bool,
 }
 
 fn main() -> ExitCode {
@@ -50,12 +56,19 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arc<Arguments>) -> io::Result<()> {
-    let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+    let mut flags = rustix::fs::OFlags::DIRECT;
+    flags.set(rustix::fs::OFlags::DSYNC, arguments.sync);
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let mut device = OpenOptions::new()
         .write(true)
-        .custom_flags(direct)
+        .custom_flags(flags)
         .open(&arguments.device)?;
-    let blocks = device.seek(SeekFrom::End(0))? / BLOCK as u64;
+    let whole = device.seek(SeekFrom::End(0))?;
+    let used = match arguments.area {
+        0 => whole,
+        area => whole.min(area << 20),
+    };
+    let blocks = used / BLOCK as u64;
     let device = Arc::new(device);
     let sequence = Arc::new(AtomicU64::new(0));
     let threads: Vec<_> = (0..arguments.threads)

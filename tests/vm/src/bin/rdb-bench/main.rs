@@ -12,6 +12,7 @@ mod load;
 mod progress;
 mod report;
 mod statistics;
+mod targets;
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -39,6 +40,9 @@ struct Arguments {
     /// Size of each lower disk in MiB; the first half of it is loaded
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(32..=65536))]
     disk: u32,
+    /// Size in GiB of the cold area that the cost of the activity log is measured on
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    cold: u32,
     /// Two repetitions of one second on small disks: shows that it works, measures little
     #[arg(long)]
     quick: bool,
@@ -57,6 +61,7 @@ struct Results {
     conditions: Conditions,
     syncs: Vec<Sync>,
     runs: Vec<Run>,
+    cold: targets::Cold,
 }
 
 fn main() -> Result<()> {
@@ -66,15 +71,21 @@ fn main() -> Result<()> {
     }
     let measurements = u64::from(arguments.repetitions) * (BACKENDS.len() * WORKLOADS.len()) as u64;
     // Booting, one first sync of each replicated device, and filling.
-    let progress = Progress::new(measurements + 2 + 2 * Stack::BOTH.len() as u64);
+    let progress = Progress::new(measurements + 3 + 2 * Stack::BOTH.len() as u64);
     progress.step("booting two machines");
+    let mut disks = vec![DiskSpec::mib(arguments.disk.into()); BACKENDS.len()];
+    // The area and, behind it, the metadata.
+    disks.push(DiskSpec::mib(u64::from(arguments.cold) * 1024 + 16));
     let bed = Testbed::builder("bench", Ground::Qemu)
-        .disks(&[DiskSpec::mib(arguments.disk.into()); BACKENDS.len()])
+        .disks(&disks)
         .memory(768)
         .boot()?;
     let mut conditions = Conditions::at_begin(&bed)?;
     let syncs = devices::set_up(&bed, arguments.disk, &progress)?;
     let runs = measure(&bed, &arguments, &progress)?;
+    progress.step("random writes over a cold area");
+    let length = Duration::from_secs(u64::from(arguments.seconds) * 4);
+    let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold, length)?;
     progress.end();
     conditions.at_end()?;
 
@@ -83,6 +94,7 @@ fn main() -> Result<()> {
         conditions,
         syncs,
         runs,
+        cold,
     };
     print!("{}", report::terminal(&results)?);
     if let Some(path) = &results.arguments.output {

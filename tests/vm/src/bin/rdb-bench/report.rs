@@ -12,6 +12,7 @@ use crate::{
     devices::{BACKENDS, Backend, Stack},
     load::{Counts, Run, WORKLOADS},
     statistics::Spread,
+    targets,
 };
 
 /// Where and when the measurements were made.
@@ -138,6 +139,12 @@ type Titled = (&'static str, &'static str, Table);
 fn tables(results: &Results) -> Result<Vec<Titled>> {
     Ok(vec![
         (
+            "Targets",
+            "Metadata writes: what the lower disk was given to write beyond fio's data, log and bitmap, without flushes. rdb alone of \
+             raw: IOPS in the same repetition, median (least to greatest).",
+            goals(results)?,
+        ),
+        (
             "rdb against drbd",
             "IOPS of rdb over IOPS of drbd in the same repetition: median (least to greatest). Above 1, rdb is faster.",
             ratios(&results.runs)?,
@@ -205,6 +212,49 @@ fn ratio(runs: &[Run], workload: &str, over: Backend, under: Backend) -> Result<
         Some(upper.iops / lower.iops)
     });
     Spread::of(&pairs.collect::<Vec<_>>()).context("nothing was measured")
+}
+
+fn goals(results: &Results) -> Result<Table> {
+    let mut table = table(&["what", "target", "measured", ""]);
+    let verdict = |met: bool| match met {
+        true => Cell::new("met").fg(Color::Green),
+        false => Cell::new("NOT MET").fg(Color::Red),
+    };
+    let cold = &results.cold;
+    table.add_row(vec![
+        Cell::new(format!(
+            "metadata writes a data write, {} GiB cold, QD64",
+            cold.gib
+        )),
+        number(format!("at most {:.4}", targets::LOG_COST)),
+        number(format!(
+            "{:.4} ({} for {} writes; {} log transactions, {} flushes)",
+            cold.cost(),
+            cold.metadata(),
+            cold.writes,
+            cold.log,
+            cold.flushes
+        )),
+        verdict(cold.cost() <= targets::LOG_COST),
+    ]);
+    let local = ratio(
+        &results.runs,
+        targets::LOCAL_LOAD,
+        Backend::RdbAlone,
+        Backend::Raw,
+    )?;
+    table.add_row(vec![
+        Cell::new(format!("rdb alone of raw, {}", targets::LOCAL_LOAD)),
+        number(format!("at least {:.0} %", targets::LOCAL * 100.0)),
+        number(format!(
+            "{:.0} % ({:.0} to {:.0})",
+            local.median * 100.0,
+            local.least * 100.0,
+            local.greatest * 100.0
+        )),
+        verdict(local.median >= targets::LOCAL),
+    ]);
+    Ok(table)
 }
 
 fn ratios(runs: &[Run]) -> Result<Table> {
