@@ -7,6 +7,7 @@ use crate::link::LinkFailure;
 use crate::memory::Memory;
 use crate::request::Part;
 use crate::resource::Resource;
+use crate::state::is_syncing;
 use crate::wire::{Ack, BlockData, BlockId, Command, Header, Packet, Range, Scope, Socket};
 
 impl<M: Memory> Resource<M> {
@@ -214,7 +215,10 @@ impl<M: Memory> Resource<M> {
         if request.remote == Part::Pending {
             self.remote_done(slot, true, fx);
         } else if late && in_sync && local == Part::Ok {
-            self.vol_mut(v).map(|volume| volume.unmark(&range));
+            // As for the acknowledgement of a resync: not after the resync in which it was sent.
+            self.vol_mut(v)
+                .filter(|volume| is_syncing(volume.state.conn))
+                .map(|volume| volume.unmark(&range));
         }
         Ok(())
     }

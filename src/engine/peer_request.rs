@@ -9,6 +9,7 @@ use crate::activity_log::Hold;
 use crate::effects::{Act, DiskOp, Effects, Millis, Payload, PeerSlot, VolumeIndex};
 use crate::memory::Memory;
 use crate::resource::Resource;
+use crate::state::is_target;
 use crate::wire::{
     Ack, BlockData, BlockId, BlockRequest, DataFlags, DiskState, Packet, Range, Socket,
 };
@@ -52,6 +53,8 @@ pub struct PeerRequest {
     pub(crate) hold: Hold,
     /// Connection that it belongs to.
     pub(crate) generation: u32,
+    /// Resync that it belongs to.
+    pub(crate) round: u32,
     /// When the lower disk got it.
     pub(crate) since: Millis,
 }
@@ -69,6 +72,7 @@ impl PeerRequest {
             logged: false,
             hold: Hold::default(),
             generation,
+            round: 0,
             since: 0,
         }
     }
@@ -212,21 +216,30 @@ impl<M: Memory> Resource<M> {
     /// A resync request that this node is about to send.
     pub(crate) fn remember_resync_request(&mut self, v: VolumeIndex, range: Range) -> bool {
         let generation = self.link.generation;
-        self.peer.available() > 2 * SPARE_SLOTS
-            && self
-                .peer
-                .insert(PeerRequest::new(Kind::Requested, v, range, generation))
-                .is_some()
+        let round = self.vol(v).map_or(0, |volume| volume.resync_round);
+        let request = PeerRequest {
+            round,
+            ..PeerRequest::new(Kind::Requested, v, range, generation)
+        };
+        self.peer.available() > 2 * SPARE_SLOTS && self.peer.insert(request).is_some()
     }
 
-    /// The outstanding resync request for exactly this range, which is forgotten. `None` if there is none.
-    pub(crate) fn take_resync_request(&mut self, v: VolumeIndex, range: Range) -> Option<()> {
+    /// The outstanding resync request for exactly this range, which is forgotten: whether the resync for which it was made still
+    /// runs. `None` if there is none.
+    pub(crate) fn take_resync_request(&mut self, v: VolumeIndex, range: Range) -> Option<bool> {
         let slot = self
             .peer
             .iter()
             .find(|(_, r)| r.kind == Kind::Requested && r.volume == v && r.range == range)
             .map(|(slot, _)| slot)?;
-        self.peer.remove(slot).map(|_| ())
+        let request = self.peer.remove(slot)?;
+        Some(self.is_in_resync(v, request.round))
+    }
+
+    /// Whether this resync runs, with this node as target.
+    pub(crate) fn is_in_resync(&self, v: VolumeIndex, round: u32) -> bool {
+        self.vol(v)
+            .is_some_and(|volume| volume.resync_round == round && is_target(volume.state.conn))
     }
 
     /// Bytes of resync requests of this node: unanswered, and being written.
@@ -262,9 +275,11 @@ impl<M: Memory> Resource<M> {
         fx: &mut dyn Effects,
     ) {
         let generation = self.link.generation;
+        let round = self.vol(v).map_or(0, |volume| volume.resync_round);
         if let Some(request) = self.peer.get_mut(slot) {
             *request = PeerRequest {
                 op: DiskOp::Write,
+                round,
                 ..PeerRequest::new(Kind::ResyncWrite, v, range, generation)
             };
         }
@@ -349,16 +364,20 @@ impl<M: Memory> Resource<M> {
 
     fn is_held_back(&self, slot: PeerSlot, request: &PeerRequest) -> bool {
         let (v, range) = (request.volume, request.range);
-        match request.kind {
-            Kind::ResyncRead => self.app_writes_to(v, &range),
-            Kind::Write | Kind::ResyncWrite if crate::mutants::is_active(19) => false,
-            Kind::Write | Kind::ResyncWrite => self.peer.iter().any(|(other, r)| {
+        let peer_writes = || {
+            self.peer.iter().any(|(other, r)| {
                 other != slot
                     && r.volume == v
                     && r.running
                     && r.writes()
                     && r.range.overlaps(&range)
-            }),
+            })
+        };
+        match request.kind {
+            // A Primary that is the target has sent its write before it asked for the block.
+            Kind::ResyncRead => self.app_writes_to(v, &range) || peer_writes(),
+            Kind::Write | Kind::ResyncWrite if crate::mutants::is_active(19) => false,
+            Kind::Write | Kind::ResyncWrite => peer_writes(),
             _ => false,
         }
     }
@@ -410,6 +429,7 @@ impl<M: Memory> Resource<M> {
         };
         let (v, kind, range) = (request.volume, request.kind, request.range);
         let (block_id, flags, op) = (request.block_id, request.flags, request.op);
+        let round = request.round;
         let current = request.generation == self.link.generation && self.link.can_send();
         if let Some(volume) = self.vol_mut(v) {
             volume.counters.unacked = volume.counters.unacked.saturating_sub(1);
@@ -426,7 +446,10 @@ impl<M: Memory> Resource<M> {
             }
             Kind::ResyncWrite => {
                 self.let_go(slot, abandoned, fx);
-                self.resync_written(v, range, ok, current, fx);
+                if current {
+                    let in_resync = self.is_in_resync(v, round);
+                    self.resync_written(v, range, ok, in_resync, fx);
+                }
             }
             Kind::Read | Kind::ResyncRead => {
                 self.read_done(slot, ok && current, current, abandoned, fx);

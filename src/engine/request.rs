@@ -329,6 +329,14 @@ impl<M: Memory> Resource<M> {
         })
     }
 
+    /// Whether a write of the application to these blocks is not completed on both nodes: a target must not ask for them, because
+    /// the source may answer with what it had before.
+    pub(crate) fn app_is_writing(&self, v: VolumeIndex, range: &Range) -> bool {
+        self.app.iter().any(|(_, other)| {
+            other.volume == v && other.is_write() && !other.done && other.io.range.overlaps(range)
+        })
+    }
+
     /// Whether a write of the application to these blocks is accepted and not completed locally.
     pub(crate) fn app_writes_to(&self, v: VolumeIndex, range: &Range) -> bool {
         self.app.iter().any(|(_, other)| {

@@ -45,6 +45,7 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let left = volume.out_of_sync();
+        volume.resync_round = volume.resync_round.wrapping_add(1);
         volume.resync = Resync {
             total: left,
             started: Some(now),
@@ -93,7 +94,7 @@ impl<M: Memory> Resource<M> {
             return;
         }
         while let Some(range) = self.next_resync_range(v) {
-            if self.app_writes_to(v, &range) || !self.remember_resync_request(v, range) {
+            if self.app_is_writing(v, &range) || !self.remember_resync_request(v, range) {
                 return;
             }
             if let Some(volume) = self.vol_mut(v) {
@@ -181,53 +182,54 @@ impl<M: Memory> Resource<M> {
         slot: PeerSlot,
         fx: &mut dyn Effects,
     ) {
-        if self.take_resync_request(v, range).is_none() {
+        let Some(in_resync) = self.take_resync_request(v, range) else {
             self.release(slot, fx);
             fx.act(Act::Notice(Notice::Peer(
                 "resync data that nobody asked for",
             )));
             return self.fail_link(LinkFailure::ProtocolError, fx);
-        }
+        };
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
         volume.counters.received += range.sectors();
         volume.resync.arrived += u64::from(range.bytes);
         volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
-        if volume.has_disk() {
+        // The answer to a request that was made before the disk went away and came back is too old: the source may have written
+        // to the block, and told so, since.
+        if volume.has_disk() && in_resync {
             volume.counters.unacked += 1;
             self.write_resync_data(v, range, slot, fx);
         } else {
             self.release(slot, fx);
-            self.resync_written(v, range, false, true, fx);
+            self.resync_written(v, range, false, in_resync, fx);
         }
     }
 
-    /// A block of a resync is written, or could not be.
+    /// A block of a resync is written, or could not be. `in_resync`: that resync still runs; a write of an earlier one proves nothing.
     pub(crate) fn resync_written(
         &mut self,
         v: VolumeIndex,
         range: Range,
         ok: bool,
-        current: bool,
+        in_resync: bool,
         fx: &mut dyn Effects,
     ) {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
-        // A write of an earlier connection proves nothing: the bitmaps were exchanged since, and the source may have a newer block.
-        if !current {
-            return;
-        }
-        if ok {
-            volume.unmark(&range);
-        }
-        volume.resync.in_flight = volume
-            .resync
-            .in_flight
-            .saturating_sub(u64::from(range.bytes));
-        if !ok {
-            volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS);
+        let ok = ok && in_resync;
+        if in_resync {
+            volume.resync.in_flight = volume
+                .resync
+                .in_flight
+                .saturating_sub(u64::from(range.bytes));
+            match ok {
+                true => {
+                    volume.unmark(&range);
+                }
+                false => volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS),
+            }
         }
         let kind = if ok {
             Packet::RsWriteAck
@@ -245,11 +247,13 @@ impl<M: Memory> Resource<M> {
         failed: bool,
         fx: &mut dyn Effects,
     ) {
-        if self.take_resync_request(v, range).is_none() {
+        let Some(in_resync) = self.take_resync_request(v, range) else {
             return self.fail_link(LinkFailure::NetworkFailure, fx);
-        }
+        };
         if let Some(volume) = self.vol_mut(v) {
             volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
+        }
+        if let Some(volume) = self.vol_mut(v).filter(|_| in_resync) {
             volume.resync.in_flight = volume
                 .resync
                 .in_flight
@@ -262,8 +266,14 @@ impl<M: Memory> Resource<M> {
     }
 
     /// The target has written a block of the resync, or failed to.
+    ///
+    /// After the resync this says nothing: the target has lost its disk, and the block may have been written here since. An answer so
+    /// late that it comes in the next resync does no harm: the target has the bit until it has asked for the block again.
     pub(crate) fn resync_acknowledged(&mut self, v: VolumeIndex, range: Range, ok: bool) {
-        if let Some(volume) = self.vol_mut(v) {
+        if let Some(volume) = self
+            .vol_mut(v)
+            .filter(|volume| is_source(volume.state.conn))
+        {
             if ok {
                 volume.unmark(&range);
             } else {

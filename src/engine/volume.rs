@@ -270,6 +270,8 @@ pub struct Volume<M: Memory> {
     pub(crate) closing_disk: bool,
     /// Writes of the application that were accepted and wait for the activity log.
     pub(crate) parked: u32,
+    /// How many resyncs began.
+    pub(crate) resync_round: u32,
     /// How many disks were attached.
     pub(crate) attachment: u32,
     /// The peer asked this node to be Outdated when the connection is gone.
@@ -312,6 +314,7 @@ impl<M: Memory> Volume<M> {
             local_io: 0,
             closing_disk: false,
             parked: 0,
+            resync_round: 0,
             attachment: 0,
             outdate_when_lost: false,
             replicating: false,
