@@ -17,6 +17,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::protocol::{self, CHUNK, Event, Request, Stream};
 
+/// After so long without an answer the host says something that means nothing.
+const NUDGE: Duration = Duration::from_secs(10);
+
+/// To a process that there never is.
+const NOTHING: Request = Request::Signal {
+    id: u32::MAX,
+    signal: 0,
+};
+
 /// What a program in a guest left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -272,10 +281,8 @@ impl Background {
         if self.ended {
             return Ok(false);
         }
-        match self
-            .events
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.events.recv_timeout(left.min(NUDGE)) {
             Ok(Event::Output {
                 stream: Stream::Out,
                 data,
@@ -295,7 +302,9 @@ impl Background {
                 bail!("cannot start in the guest: {reason}");
             }
             Ok(Event::Hello { .. } | Event::Consumed { .. }) => {}
-            Err(RecvTimeoutError::Timeout) => return Ok(false),
+            Err(RecvTimeoutError::Timeout) if left <= NUDGE => return Ok(false),
+            // Something for the line's interrupt to bring: should the guest have missed one, it now sees what came before.
+            Err(RecvTimeoutError::Timeout) => self.agent.tell(&NOTHING)?,
             Err(RecvTimeoutError::Disconnected) => bail!("the machine is gone"),
         }
         Ok(true)
