@@ -104,6 +104,12 @@ impl World {
             return self.command(n, Request::ResumeIo { volume });
         }
         if state.conn == ConnState::StandAlone {
+            let other = self.nodes[1 - n].state();
+            let both = state.role == Role::Primary && other.role == Role::Primary;
+            // Two Primaries do not meet; the one without good data is the one to give in.
+            if both && state.disk < other.disk {
+                return self.command(n, Request::Secondary { volume });
+            }
             return self.reconnect(n);
         }
         false
