@@ -165,12 +165,11 @@ impl Metadata {
         let mut met = Vec::new();
         for mut sequence in job.into_iter().chain(attach) {
             let begun = sequence.begun;
-            match sequence.ios.pop_front().filter(|_| begun) {
-                Some(io) => met.push(Interrupted {
+            if let Some(io) = sequence.ios.pop_front().filter(|_| begun) {
+                met.push(Interrupted {
                     class: io.class(),
                     torn: io.stop_half_way(disk, rng),
-                }),
-                None => (),
+                });
             }
         }
         met

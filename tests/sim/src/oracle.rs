@@ -267,7 +267,9 @@ impl Oracle {
         if is_target(new.conn) && !is_target(old.conn) {
             self.resync_begins(n);
         }
-        if new.disk == DiskState::Inconsistent && old.disk != DiskState::Inconsistent {
+        // An operation that failed leaves what was there before; whether that was noted on the disk is another question.
+        let failed = why.contains("error") || why.contains("failed");
+        if new.disk == DiskState::Inconsistent && old.disk != new.disk && !failed {
             self.nodes[n].garbage = true;
         }
         let gone = new.disk == DiskState::Failed || new.conn < ConnState::Connected;
