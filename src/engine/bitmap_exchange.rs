@@ -2,7 +2,7 @@
 
 //! The exchange of bitmaps, and the sync UUID that ends it (wire protocol, sections 4.12, 5.1 and 5.2).
 
-use crate::bits::Words;
+use crate::bits::{bits_of, Words, WordsMut};
 use crate::effects::{Act, Effects, Notice, VolumeIndex};
 use crate::link::LinkFailure;
 use crate::memory::Memory;
@@ -12,6 +12,30 @@ use crate::volume::Announcement;
 use crate::wire::{
     BitmapReceiver, BitmapSender, CompressedBitmap, ConnState as C, DiskState as D, Range, State,
 };
+
+/// A bitmap of this many bits, none of them set.
+struct NoBits(u64);
+
+impl WordsMut for NoBits {
+    fn set_word(&mut self, _: u64, _: u64) {}
+}
+
+/// A bitmap that is being received.
+pub(crate) struct Series {
+    receiver: BitmapReceiver,
+    /// The attachment of the disk for which it began; 0 = there was none.
+    attachment: u32,
+}
+
+impl Words for NoBits {
+    fn bits(&self) -> u64 {
+        self.0
+    }
+
+    fn word(&self, _: u64) -> u64 {
+        0
+    }
+}
 
 impl<M: Memory> Resource<M> {
     /// Prepares the series of bitmap packets. False if there is nothing to send.
@@ -32,8 +56,14 @@ impl<M: Memory> Resource<M> {
     pub fn bitmap_packet(&mut self, v: VolumeIndex, out: &mut [u8]) -> Option<usize> {
         let volume = self.vol_mut(v)?;
         let number = volume.number;
-        let (disk, sender) = (volume.disk.as_ref()?, volume.bitmap_out.as_mut()?);
-        match sender.next_packet(&disk.bitmap, number, out) {
+        let sender = volume.bitmap_out.as_mut()?;
+        let packet = match &volume.disk {
+            Some(disk) => sender.next_packet(&disk.bitmap, number, out),
+            // The disk went away in the middle: a series that breaks off would be a protocol error. Without the disk there is no
+            // resync, and before the next one the bitmaps are exchanged again.
+            None => sender.next_packet(&NoBits(sender.bits()), number, out),
+        };
+        match packet {
             Ok(Some(len)) => Some(len),
             _ => {
                 volume.bitmap_out = None;
@@ -52,15 +82,20 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
-        let Some(disk) = &mut volume.disk else {
-            // It was sent before the peer knew that the disk is given up.
-            return;
-        };
-        let bits = disk.bitmap.bits();
-        let series = volume.bitmap_in.get_or_insert(BitmapReceiver::new(bits));
-        let merged = match chunk {
-            Ok(words) => series.plain(words, &mut disk.bitmap),
-            Err(runs) => series.compressed(runs, &mut disk.bitmap),
+        let attachment = volume.disk.as_ref().map_or(0, |_| volume.attachment);
+        let bits = bits_of(volume.capacity);
+        let series = volume.bitmap_in.get_or_insert(Series {
+            receiver: BitmapReceiver::new(bits),
+            attachment,
+        });
+        // What is sent for a disk that was given up meanwhile means nothing to another one; it has to be taken all the same.
+        let stale = attachment == 0 || series.attachment != attachment;
+        let receiver = &mut series.receiver;
+        let merged = match (&mut volume.disk, chunk) {
+            (Some(disk), Ok(words)) if !stale => receiver.plain(words, &mut disk.bitmap),
+            (Some(disk), Err(runs)) if !stale => receiver.compressed(runs, &mut disk.bitmap),
+            (_, Ok(words)) => receiver.plain(words, &mut NoBits(bits)),
+            (_, Err(runs)) => receiver.compressed(runs, &mut NoBits(bits)),
         };
         if merged.is_err() {
             fx.act(Act::Notice(Notice::Peer(
@@ -68,10 +103,13 @@ impl<M: Memory> Resource<M> {
             )));
             return self.fail_link(LinkFailure::ProtocolError, fx);
         }
-        if !series.is_complete() {
+        if !receiver.is_complete() {
             return;
         }
         volume.bitmap_in = None;
+        if stale {
+            return;
+        }
         let state = volume.state;
         match state.conn {
             C::WFBitMapT => {

@@ -4,6 +4,7 @@
 
 use crate::activity_log::{ActivityLog, LogSlot};
 use crate::bitmap::{Bitmap, PageNote};
+use crate::bitmap_exchange::Series;
 use crate::effects::Millis;
 use crate::fencing::Fencing;
 use crate::generation::{Generation, PeerGeneration};
@@ -13,8 +14,7 @@ use crate::meta::{MetaFlags, Superblock};
 use crate::resync_rate::{Limit, Pace, RateOptions};
 use crate::state::{is_source, is_syncing};
 use crate::wire::{
-    BitmapReceiver, BitmapSender, DiskState, QueueLimits, Range, ReturnCode, Role, State,
-    StateChange,
+    BitmapSender, DiskState, QueueLimits, Range, ReturnCode, Role, State, StateChange,
 };
 
 /// What the configuration says of a lower disk, as far as the engine cares (metadata, section 5.7).
@@ -256,7 +256,7 @@ pub struct Volume<M: Memory> {
     pub(crate) announcements: Announcements,
     pub(crate) sent_seq: u32,
     pub(crate) peer_max_bio: u32,
-    pub(crate) bitmap_in: Option<BitmapReceiver>,
+    pub(crate) bitmap_in: Option<Series>,
     pub(crate) bitmap_out: Option<BitmapSender>,
     /// A sync UUID that came before this node was ready for it.
     pub(crate) early_sync_uuid: Option<u64>,

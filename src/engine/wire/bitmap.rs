@@ -230,6 +230,11 @@ impl BitmapSender {
         }
     }
 
+    /// Bits of the whole series.
+    pub const fn bits(&self) -> u64 {
+        self.position.bits
+    }
+
     /// Bits described so far, for progress.
     pub const fn bits_sent(&self) -> u64 {
         self.position.bit
