@@ -62,6 +62,9 @@ struct Expectation {
     lacks: bool,
     /// It is a mixture of old and new, and must not be used.
     garbage: bool,
+    /// An operation on it failed and was passed on: it counts as worse than any other disk (metadata, section 5.6), even one that
+    /// lacks writes.
+    damaged: bool,
 }
 
 impl Expectation {
@@ -71,6 +74,7 @@ impl Expectation {
             versions: vec![Vec::new(); cells],
             lacks: false,
             garbage: true,
+            damaged: false,
         }
     }
 
@@ -269,8 +273,12 @@ impl Oracle {
         }
         // An operation that failed leaves what was there before; whether that was noted on the disk is another question.
         let failed = why.contains("error") || why.contains("failed");
-        if new.disk == DiskState::Inconsistent && old.disk != new.disk && !failed {
-            self.nodes[n].garbage = true;
+        if new.disk == DiskState::Inconsistent && old.disk != new.disk {
+            self.nodes[n].garbage |= !failed;
+            self.nodes[n].damaged |= failed;
+        }
+        if new.disk == DiskState::UpToDate {
+            self.nodes[n].damaged = false;
         }
         let gone = new.disk == DiskState::Failed || new.conn < ConnState::Connected;
         if gone && (old.disk != new.disk || old.conn != new.conn) {
@@ -308,7 +316,8 @@ impl Oracle {
     fn resync_begins(&mut self, target: usize) {
         let source = 1 - target;
         let loses = self.nodes[source].lacks && !self.nodes[target].lacks;
-        if loses && !self.forked && !self.nodes[target].garbage {
+        let spoilt = self.nodes[target].garbage || self.nodes[target].damaged;
+        if loses && !self.forked && !spoilt {
             violation!(
                 "node {target} becomes sync target, but has acknowledged writes that its source does not have"
             );
