@@ -12,7 +12,7 @@ use crate::meeting::{settle, Encounter, Settlement, Step};
 use crate::memory::Memory;
 use crate::resource::Resource;
 use crate::split_brain::demotes;
-use crate::state::{check, Context};
+use crate::state::{check, is_source, Context};
 use crate::volume::{Announcement, Volume};
 use crate::wire::{ConnState as C, DiskState as D, Features, Role, Sizes, State, UuidFlags, Uuids};
 
@@ -181,7 +181,15 @@ impl<M: Memory> Resource<M> {
         {
             peer_disk = D::UpToDate;
         }
+        // The target has come to the end with blocks that could not be copied, and stays Inconsistent.
+        let incomplete = is_source(os.conn)
+            && ps.conn == C::Connected
+            && peer_disk == D::Inconsistent
+            && volume.resync.failed > 0;
         let mut ns = os;
+        if incomplete {
+            ns.conn = C::Connected;
+        }
         if os.conn == C::WFReportParams {
             ns.conn = C::Connected;
         }

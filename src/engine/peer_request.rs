@@ -190,7 +190,10 @@ impl<M: Memory> Resource<M> {
             .filter(|_| up_to_date)
         {
             Some(slot) => self.run_or_hold(slot, fx),
-            None => self.acknowledge(v, Packet::NegRsDreply, range, BlockId::SYNCER, fx),
+            None => {
+                self.acknowledge(v, Packet::NegRsDreply, range, BlockId::SYNCER, fx);
+                self.resync_acknowledged(v, range, false);
+            }
         }
     }
 
@@ -500,6 +503,10 @@ impl<M: Memory> Resource<M> {
                     Packet::NegDreply
                 };
                 self.acknowledge(v, refusal, range, block_id, fx);
+            }
+            if current && resync {
+                // The target counts it as failed, too: with the same count both see the same end.
+                self.resync_acknowledged(v, range, false);
             }
             return;
         }

@@ -516,8 +516,9 @@ impl Node {
                 let done = self.q.take(slot);
                 self.q.events.push(Event::Completed(done, Outcome::Ok));
             }
-            self.engine.app_local_done(now, slot, ok, &mut self.q);
         }
+        // Also of a request that was completed without the disk: until now the slot is the disk's.
+        self.engine.app_local_done(now, slot, ok, &mut self.q);
     }
 
     fn flush(&mut self) -> bool {
