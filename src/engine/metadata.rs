@@ -18,7 +18,7 @@ use crate::memory::Memory;
 use crate::meta::{MetaFlags, Superblock};
 use crate::resource::Resource;
 use crate::volume::{AttachedDisk, Disk, WriteBack};
-use crate::wire::{ConnState, DiskState, Role, State};
+use crate::wire::{ConnState, DiskState, State};
 
 impl<M: Memory> Resource<M> {
     /// Takes a lower disk (metadata, section 5.2, from step 10 on). The device gets its size by `Act::SetCapacity`.
@@ -390,6 +390,14 @@ impl<M: Memory> Resource<M> {
 
     /// The disk is Failed: when nothing is in flight on it, it goes.
     pub(crate) fn drain_disk(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        if let Some(volume) = self.vol_mut(v).filter(|volume| volume.primary()) {
+            // A Primary goes on with the peer's data. The peer may have given them a new identifier, and told so, before this node
+            // learned that it may give its disk up; what it tells from now on comes on top.
+            let usable = volume.state.conn >= ConnState::Connected
+                && volume.state.pdsk == DiskState::UpToDate;
+            let theirs = volume.peer_generation.filter(|_| usable);
+            volume.exposed = theirs.map_or(volume.generation.current, |peer| peer.uuids.current);
+        }
         self.force_write_bitmap(v, fx);
         self.disk_operation_ended(v, fx);
     }
@@ -430,9 +438,6 @@ impl<M: Memory> Resource<M> {
         // The next disk is not compared with what the peer said to this one: it answers an attach with its identifiers of then.
         volume.peer_generation = None;
         volume.closing_disk = false;
-        if volume.state.role == Role::Primary {
-            volume.exposed = volume.generation.current;
-        }
         let state = volume.state;
         self.change(
             v,

@@ -29,6 +29,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "how drbd leaves a handshake in which it has found a split brain",
     ),
     (
+        r"drbd r0: Error receiving initial packet",
+        "rdb closed a connection that both had begun at the same time",
+    ),
+    (
         r"rdb: r0: helper command: [\w-]+ cannot be run: Error\(2\)",
         "the guests have rdbadm in another folder than an installation",
     ),
