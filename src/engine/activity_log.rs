@@ -11,16 +11,17 @@
 use core::ops::Range as Span;
 
 use crate::bitmap::BitmapPages;
+use crate::bits::BITS_PER_PAGE;
 use crate::memory::Memory;
 use crate::meta::log::{Transaction, Update, CONTEXT_LEN, FREE_EXTENT, MAX_SLOTS, MAX_UPDATES};
-use crate::meta::{MetaError, EXTENT_SECTORS};
+use crate::meta::{MetaError, BITS_PER_EXTENT, EXTENT_SECTORS};
 use crate::wire::Range;
 
 /// No slot.
 const NONE: u16 = u16::MAX;
 
 /// Extents of a page of bitmap.
-pub(crate) const EXTENTS_PER_PAGE: u32 = 32;
+const EXTENTS_PER_PAGE: u32 = (BITS_PER_PAGE / BITS_PER_EXTENT) as u32;
 
 /// A slot of the log; the owner of the memory fills a table with default values.
 #[derive(Clone, Copy, Debug)]

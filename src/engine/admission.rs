@@ -27,9 +27,7 @@ impl<M: Memory> Resource<M> {
             return true;
         };
         let granted = log.acquire(hold, range) == Access::Granted;
-        if log.start_writing() {
-            fx.act(Act::WriteLog { volume: v });
-        }
+        self.write_log(v, fx);
         granted
     }
 
@@ -95,12 +93,13 @@ impl<M: Memory> Resource<M> {
         }
         self.resume_parked(fx);
         self.resume_held(v, fx);
-        self.write_log_again(v, fx);
+        self.write_log(v, fx);
         self.disk_operation_ended(v, fx);
         fx.act(Act::Wake);
     }
 
-    fn write_log_again(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+    /// Has the changes of the log written that nobody writes yet.
+    fn write_log(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         if let Some(log) = self.vol_mut(v).and_then(Volume::log_in_use) {
             if log.start_writing() {
                 fx.act(Act::WriteLog { volume: v });

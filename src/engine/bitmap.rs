@@ -7,7 +7,7 @@
 //!
 //! Memory: 1 bit for 4 KiB of data and 1 byte for 128 MiB, that is 512 MiB and 128 KiB for 16 TiB.
 
-use crate::bits::{bits_of, in_sync_bits, out_of_sync_bits, Words, WordsMut, BITS_PER_PAGE};
+use crate::bits::{bits_of, in_sync_bits, out_of_sync_bits, pages_of, Words, WordsMut};
 use crate::memory::Memory;
 use crate::wire::Range;
 
@@ -97,7 +97,7 @@ impl<M: Memory> Bitmap<M> {
 
     /// Has every page of the volume written.
     pub fn touch_all(&mut self) {
-        let pages = usize::try_from(self.bits().div_ceil(BITS_PER_PAGE)).unwrap_or(usize::MAX);
+        let pages = usize::try_from(pages_of(self.bits())).unwrap_or(usize::MAX);
         for index in 0..pages.min(self.notes.len()) {
             self.touch(index, PageNote::CHANGED);
         }

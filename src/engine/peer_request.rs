@@ -163,13 +163,7 @@ impl<M: Memory> Resource<M> {
         request: &BlockRequest,
         fx: &mut dyn Effects,
     ) {
-        let up_to_date = self
-            .vol(v)
-            .is_some_and(|volume| volume.state.disk == DiskState::UpToDate);
-        match self
-            .serve(v, Kind::Read, request.range, request.block_id)
-            .filter(|_| up_to_date)
-        {
+        match self.serve(v, Kind::Read, request.range, request.block_id) {
             Some(slot) => self.run_or_hold(slot, fx),
             None => self.acknowledge(v, Packet::NegDreply, request.range, request.block_id, fx),
         }
@@ -182,19 +176,17 @@ impl<M: Memory> Resource<M> {
         range: Range,
         fx: &mut dyn Effects,
     ) {
-        let up_to_date = self
-            .vol(v)
-            .is_some_and(|volume| volume.state.disk == DiskState::UpToDate);
-        match self
-            .serve(v, Kind::ResyncRead, range, BlockId::SYNCER)
-            .filter(|_| up_to_date)
-        {
+        match self.serve(v, Kind::ResyncRead, range, BlockId::SYNCER) {
             Some(slot) => self.run_or_hold(slot, fx),
-            None => {
-                self.acknowledge(v, Packet::NegRsDreply, range, BlockId::SYNCER, fx);
-                self.resync_acknowledged(v, range, false);
-            }
+            None => self.refuse_resync_read(v, range, fx),
         }
+    }
+
+    /// This node cannot read a block of the resync. The target counts it as failed, too: with the same count both see the same
+    /// end.
+    fn refuse_resync_read(&mut self, v: VolumeIndex, range: Range, fx: &mut dyn Effects) {
+        self.acknowledge(v, Packet::NegRsDreply, range, BlockId::SYNCER, fx);
+        self.resync_acknowledged(v, range, false);
     }
 
     fn serve(
@@ -496,17 +488,10 @@ impl<M: Memory> Resource<M> {
         let resync = request.kind == Kind::ResyncRead;
         if !send {
             self.let_go(slot, abandoned, fx);
-            if current {
-                let refusal = if resync {
-                    Packet::NegRsDreply
-                } else {
-                    Packet::NegDreply
-                };
-                self.acknowledge(v, refusal, range, block_id, fx);
-            }
-            if current && resync {
-                // The target counts it as failed, too: with the same count both see the same end.
-                self.resync_acknowledged(v, range, false);
+            match (current, resync) {
+                (true, true) => self.refuse_resync_read(v, range, fx),
+                (true, false) => self.acknowledge(v, Packet::NegDreply, range, block_id, fx),
+                (false, _) => (),
             }
             return;
         }

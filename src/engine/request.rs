@@ -316,17 +316,15 @@ impl<M: Memory> Resource<M> {
     /// Whether a write must wait for another one to the same blocks: two writes in flight could take effect in one order
     /// here and in the other one at the peer, and a resync must not bring old data over new ones (section 5.10).
     fn collides(&self, v: VolumeIndex, range: &Range) -> bool {
-        let app = self.app.iter().any(|(_, other)| {
-            other.volume == v && !other.done && other.is_write() && other.io.range.overlaps(range)
-        });
-        app || self.peer.iter().any(|(_, other)| {
-            other.volume == v
-                && matches!(
-                    other.kind,
-                    PeerKind::ResyncRead | PeerKind::ResyncWrite | PeerKind::Requested
-                )
-                && other.range.overlaps(range)
-        })
+        self.app_is_writing(v, range)
+            || self.peer.iter().any(|(_, other)| {
+                other.volume == v
+                    && matches!(
+                        other.kind,
+                        PeerKind::ResyncRead | PeerKind::ResyncWrite | PeerKind::Requested
+                    )
+                    && other.range.overlaps(range)
+            })
     }
 
     /// Whether a write of the application to these blocks is not completed on both nodes: a target must not ask for them, because

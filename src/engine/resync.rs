@@ -252,14 +252,12 @@ impl<M: Memory> Resource<M> {
         };
         if let Some(volume) = self.vol_mut(v) {
             volume.counters.peer_pending = volume.counters.peer_pending.saturating_sub(1);
-        }
-        if let Some(volume) = self.vol_mut(v).filter(|_| in_resync) {
-            volume.resync.in_flight = volume
-                .resync
-                .in_flight
-                .saturating_sub(u64::from(range.bytes));
-            if failed {
-                volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS);
+            if in_resync {
+                let in_flight = volume.resync.in_flight;
+                volume.resync.in_flight = in_flight.saturating_sub(u64::from(range.bytes));
+                if failed {
+                    volume.resync.failed += range.sectors().div_ceil(BITMAP_BLOCK_SECTORS);
+                }
             }
         }
         self.resync_fill(v, fx);

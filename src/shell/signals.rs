@@ -221,8 +221,7 @@ impl Signals {
         if !may_wait {
             self.call_completer();
         }
-        let pushed = pushed.is_ok();
-        if !pushed {
+        if pushed.is_err() {
             say!(pr_err: "the queue of finished disk operations is full");
         }
     }

@@ -111,6 +111,13 @@ fn disks(own: &'static str, peer: &'static str) -> impl Fn(&Volume) -> bool {
     move |v| v.disks == (own.to_owned(), peer.to_owned())
 }
 
+/// Attaches the disk of a node, and waits until both are in sync.
+fn attach_again(bed: &Testbed, node: &Node) -> Result<()> {
+    node.run("rdbadm attach r0")?;
+    rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
+    Ok(())
+}
+
 fn one_truth(bed: &Testbed) -> Result<()> {
     for node in bed.nodes() {
         rdb::wait_volume(node, 0, SETTLE, Volume::in_sync)?;
@@ -130,12 +137,10 @@ fn detach_and_attach_under_load(ground: Ground) -> Result<()> {
     rdb::wait_volume(&bed.a, 0, SETTLE, |v| {
         v.sent > before.sent && v.received > before.received
     })?;
-    bed.a.run("rdbadm attach r0")?;
-    rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
+    attach_again(&bed, &bed.a)?;
     bed.a.run("rdbadm detach --force r0")?;
     rdb::wait_volume(&bed.a, 0, SETTLE, disks("Diskless", "UpToDate"))?;
-    bed.a.run("rdbadm attach r0")?;
-    rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
+    attach_again(&bed, &bed.a)?;
     stop_writer(&bed.a)?;
     one_truth(&bed)?;
     bed.finish()
@@ -205,8 +210,7 @@ fn disk_that_does_not_answer(ground: Ground) -> Result<()> {
     .context("the application does not go on through the peer")?;
     bed.a.run("dmsetup resume lower")?;
     rdb::wait_volume(&bed.a, 0, SETTLE, disks("Diskless", "UpToDate"))?;
-    bed.a.run("rdbadm attach r0")?;
-    rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
+    attach_again(&bed, &bed.a)?;
     stop_writer(&bed.a)?;
     one_truth(&bed)?;
     // On the secondary: the primary goes on alone.
@@ -219,8 +223,7 @@ fn disk_that_does_not_answer(ground: Ground) -> Result<()> {
     bed.b.run("dmsetup resume lower")?;
     rdb::wait_volume(&bed.b, 0, SETTLE, disks("Diskless", "UpToDate"))
         .with_context(|| format!("{before:?}"))?;
-    bed.b.run("rdbadm attach r0")?;
-    rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
+    attach_again(&bed, &bed.b)?;
     stop_writer(&bed.a)?;
     one_truth(&bed)?;
     bed.finish()
@@ -271,8 +274,7 @@ fn frozen_without_data(ground: Ground) -> Result<()> {
     )?;
     let before = rdb::volume(&bed.a, 0)?;
     rdb::wait_volume(&bed.a, 0, SETTLE, |v| v.sent != before.sent)?;
-    bed.a.run("rdbadm attach r0")?;
-    rdb::wait_volume(&bed.a, 0, SETTLE, Volume::in_sync)?;
+    attach_again(&bed, &bed.a)?;
     stop_writer(&bed.a)?;
     one_truth(&bed)?;
     // The administrator may give up: what waits fails.

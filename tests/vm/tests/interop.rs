@@ -89,6 +89,14 @@ impl Pair {
         End { node, module }
     }
 
+    /// The first sync, after which nobody is Primary.
+    fn sync_from(&self, leader: &End) -> Result<()> {
+        leader.admin("primary --force")?;
+        self.one_truth()?;
+        leader.admin("secondary")?;
+        Ok(())
+    }
+
     fn rdb(&self) -> End<'_> {
         self.end(self.rdb_first, Module::Rdb)
     }
@@ -246,9 +254,7 @@ fn copied(pair: &Pair, blocks: u64) -> Result<()> {
 /// Both machines die under load, come back, and copy no more than the active extents.
 fn both_crash(ground: Ground, rdb_first: bool) -> Result<()> {
     let pair = Pair::start("both_crash", ground, rdb_first)?;
-    pair.rdb().admin("primary --force")?;
-    pair.one_truth()?;
-    pair.rdb().admin("secondary")?;
+    pair.sync_from(&pair.rdb())?;
     let mut record = Record::default();
     for (round, (leader, other)) in (1..).zip(pair.either_way()) {
         let what = || format!("{} was Primary", leader.module.name());
@@ -295,9 +301,7 @@ fn bounded(ends: &[End; 2], before: [usize; 2]) -> Result<()> {
 /// Each dies as Secondary and as Primary, under load.
 fn one_crashes(ground: Ground, rdb_first: bool) -> Result<()> {
     let pair = Pair::start("one_crashes", ground, rdb_first)?;
-    pair.drbd().admin("primary --force")?;
-    pair.one_truth()?;
-    pair.drbd().admin("secondary")?;
+    pair.sync_from(&pair.drbd())?;
     let mut record = Record::default();
     for (round, (leader, other)) in (1..).zip(pair.either_way()) {
         let what = |fate: &str| format!("{} {fate}", leader.module.name());
