@@ -36,6 +36,9 @@ struct Arguments {
     /// Play seeds for this long.
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
+    /// Go on after a failure, and list all of them at the end.
+    #[arg(long)]
+    keep_going: bool,
     /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     first: u64,
@@ -131,7 +134,7 @@ fn many(arguments: &Arguments) -> ExitCode {
     let bar = progress_bar(arguments, last);
     let (next, stop) = (AtomicU64::new(arguments.first), AtomicBool::new(false));
     let total = Mutex::new(Tally::default());
-    let failed: Mutex<Option<(Recipe, Failure)>> = Mutex::new(None);
+    let failed: Mutex<Vec<(Recipe, Failure)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
@@ -143,8 +146,8 @@ fn many(arguments: &Arguments) -> ExitCode {
                     }
                     let (tally, result) = play(&recipe, &quiet);
                     if let (Err(failure), Ok(mut failed)) = (result, failed.lock()) {
-                        stop.store(true, Ordering::Relaxed);
-                        failed.get_or_insert((recipe, failure));
+                        stop.store(!arguments.keep_going, Ordering::Relaxed);
+                        failed.push((recipe, failure));
                     }
                     if let Ok(mut total) = total.lock() {
                         total.add(&tally);
@@ -158,16 +161,18 @@ fn many(arguments: &Arguments) -> ExitCode {
     let total = total.into_inner().unwrap_or_default();
     println!("{}", summary::print(&total));
     println!("{:.0} s on {jobs} threads", begun.elapsed().as_secs_f64());
-    match failed.into_inner().ok().flatten() {
-        None => {
-            println!("0 violations");
-            ExitCode::SUCCESS
-        }
-        Some((recipe, failure)) => {
-            report(&recipe, failure);
-            ExitCode::FAILURE
-        }
+    let mut failed = failed.into_inner().unwrap_or_default();
+    for (recipe, failure) in failed.iter().filter(|_| arguments.keep_going) {
+        let what = failure.what.lines().next().unwrap_or_default();
+        println!("seed {} step {}: {what}", recipe.seed, failure.steps);
     }
+    println!("{} violations", failed.len());
+    match failed.pop() {
+        None => return ExitCode::SUCCESS,
+        Some((recipe, failure)) if !arguments.keep_going => report(&recipe, failure),
+        Some(_) => (),
+    }
+    ExitCode::FAILURE
 }
 
 /// Every short sequence; its first operations are spread over the threads.

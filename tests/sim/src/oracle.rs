@@ -56,6 +56,8 @@ struct Version {
 struct Expectation {
     /// By cell: what is there for sure, even after a loss of power, unless one of the versions is.
     base: Vec<Stamp>,
+    /// By cell: the last write that is in `base`.
+    settled: Vec<Stamp>,
     /// By cell: later writes, oldest first.
     versions: Vec<Vec<Version>>,
     /// It misses a write that was acknowledged.
@@ -65,16 +67,20 @@ struct Expectation {
     /// An operation on it failed and was passed on: it counts as worse than any other disk (metadata, section 5.6), even one that
     /// lacks writes.
     damaged: bool,
+    /// The last write of the application when the disk became the target of a resync.
+    target_since: Stamp,
 }
 
 impl Expectation {
     fn new(cells: usize) -> Self {
         Self {
             base: vec![0; cells],
+            settled: vec![0; cells],
             versions: vec![Vec::new(); cells],
             lacks: false,
             garbage: true,
             damaged: false,
+            target_since: 0,
         }
     }
 
@@ -109,6 +115,19 @@ impl Expectation {
             None => versions.clear(),
         }
     }
+
+    /// What the target of a resync that is complete must hold: what its source does, and what was sent to it meanwhile and has not
+    /// reached the disk of the source.
+    fn synced_from(&self, source: &Self) -> Self {
+        let mut synced = source.clone();
+        for (cell, versions) in synced.versions.iter_mut().enumerate() {
+            let last = versions.last().map_or(source.settled[cell], |v| v.stamp);
+            let after = last.max(self.target_since);
+            let ahead = self.versions[cell].iter().filter(|v| v.stamp > after);
+            versions.extend(ahead);
+        }
+        synced
+    }
 }
 
 /// What became of a write on the peer when it was acknowledged.
@@ -126,6 +145,8 @@ pub struct Oracle {
     area: Rc<Area>,
     protocol: ReplicationProtocol,
     clock: u64,
+    /// The last write that was sent to a disk.
+    last_write: Stamp,
     /// An administrator has done something that may cost acknowledged writes, by rights.
     pub forked: bool,
     /// The two disks have been equal once, and no metadata were made anew since then.
@@ -143,6 +164,7 @@ impl Oracle {
             area,
             protocol,
             clock: 0,
+            last_write: 0,
             forked: false,
             related: false,
             changed: true,
@@ -163,6 +185,7 @@ impl Oracle {
     /// A write may reach the disk of `n` from now on.
     pub fn may_reach(&mut self, n: usize, work: &AppWork) {
         self.tick();
+        self.last_write = self.last_write.max(work.stamp);
         for cell in self.area.span(&work.io.range) {
             self.nodes[n].add(cell, work.stamp, work.content(), Promise::None);
         }
@@ -207,7 +230,9 @@ impl Oracle {
         let node = &mut self.nodes[n];
         let done = |v: &Version| v.promise.since().is_some_and(|since| since <= until);
         if let Some(i) = node.versions[cell].iter().rposition(done) {
-            node.base[cell] = node.versions[cell][i].content;
+            let version = node.versions[cell][i];
+            node.base[cell] = version.content;
+            node.settled[cell] = version.stamp;
             node.versions[cell].drain(..=i);
         }
     }
@@ -323,14 +348,14 @@ impl Oracle {
             );
         }
         self.nodes[target].garbage = true;
+        self.nodes[target].target_since = self.last_write;
     }
 
     fn resync_done(&mut self, target: usize) {
         if self.nodes[1 - target].garbage {
             violation!("node {target} was synced from an inconsistent source");
         }
-        let source = self.nodes[1 - target].clone();
-        self.nodes[target] = source;
+        self.nodes[target] = self.nodes[target].synced_from(&self.nodes[1 - target]);
     }
 
     /// Somebody declares whatever is on this disk to be good.
