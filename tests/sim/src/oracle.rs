@@ -67,8 +67,10 @@ struct Expectation {
     /// An operation on it failed and was passed on: it counts as worse than any other disk (metadata, section 5.6), even one that
     /// lacks writes.
     damaged: bool,
-    /// The last write of the application when the disk became the target of a resync.
-    target_since: Stamp,
+    /// The last write of the application that was sent to a disk, in what a source had when a resync began.
+    last_write: Stamp,
+    /// What the source had when the disk became the target of a resync.
+    target_of: Option<Rc<Expectation>>,
 }
 
 impl Expectation {
@@ -80,7 +82,8 @@ impl Expectation {
             lacks: false,
             garbage: true,
             damaged: false,
-            target_since: 0,
+            last_write: 0,
+            target_of: None,
         }
     }
 
@@ -116,17 +119,43 @@ impl Expectation {
         }
     }
 
-    /// What the target of a resync that is complete must hold: what its source does, and what was sent to it meanwhile and has not
-    /// reached the disk of the source.
+    /// What the target of a resync that is complete must hold: what its source had when it began, and the writes since then, which the
+    /// target got beside the resync. What the source promises of those says nothing of the target.
     fn synced_from(&self, source: &Self) -> Self {
-        let mut synced = source.clone();
-        for (cell, versions) in synced.versions.iter_mut().enumerate() {
-            let last = versions.last().map_or(source.settled[cell], |v| v.stamp);
-            let after = last.max(self.target_since);
-            let ahead = self.versions[cell].iter().filter(|v| v.stamp > after);
-            versions.extend(ahead);
+        let Some(begin) = &self.target_of else {
+            return source.clone();
+        };
+        let versions = (0..self.base.len())
+            .map(|cell| self.versions_after_resync(cell, source, begin))
+            .collect();
+        Self {
+            base: begin.base.clone(),
+            settled: begin.settled.clone(),
+            versions,
+            target_of: None,
+            ..source.clone()
         }
-        synced
+    }
+
+    fn versions_after_resync(&self, cell: usize, source: &Self, begin: &Self) -> Vec<Version> {
+        let hardened = Version {
+            stamp: source.settled[cell],
+            content: source.base[cell],
+            promise: Promise::Written(0),
+        };
+        let since = begin.last_write;
+        let own = self.versions[cell].iter().filter(|v| v.stamp > since);
+        let copied = source.versions[cell].iter().chain([&hardened]);
+        // The source's disk may have got later what it had sent long before, or have lost it.
+        let mut all: Vec<Version> = own
+            .chain(copied.filter(|v| v.stamp > begin.settled[cell]))
+            .chain(&begin.versions[cell])
+            .copied()
+            .collect();
+        // Stable: of several with a number, the one that says most of the target is the first.
+        all.sort_by_key(|v| v.stamp);
+        all.dedup_by_key(|v| v.stamp);
+        all
     }
 }
 
@@ -348,7 +377,12 @@ impl Oracle {
             );
         }
         self.nodes[target].garbage = true;
-        self.nodes[target].target_since = self.last_write;
+        let begin = Expectation {
+            last_write: self.last_write,
+            target_of: None,
+            ..self.nodes[source].clone()
+        };
+        self.nodes[target].target_of = Some(Rc::new(begin));
     }
 
     fn resync_done(&mut self, target: usize) {
