@@ -107,6 +107,7 @@ impl<M: Memory> Resource<M> {
             skip_initial_sync: uuids.flags.contains(UuidFlags::SKIP_INITIAL_SYNC),
         };
         volume.peer_generation = Some(peer);
+        volume.heard_uuids = true;
         let state = volume.state;
         let lost_data = state.role == Role::Primary
             && state.disk < D::Inconsistent
@@ -238,12 +239,13 @@ impl<M: Memory> Resource<M> {
         fx: &mut dyn Effects,
     ) {
         let elsewhere = self.peer_primary_elsewhere(v);
+        let unaware = self.is_unaware(v, os, ps);
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
         volume.consider_resync = false;
         volume.discard_my_data = false;
-        if is_unaware(os, ps) {
+        if unaware {
             // What it says of this disk is still to come.
         } else if matches!(ns.conn, C::Connected | C::WFBitMapS) && ns.disk == D::Negotiating {
             ns.disk = volume.after_attach;
@@ -289,7 +291,7 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol(v) else {
             return false;
         };
-        if is_unaware(os, ps) {
+        if self.is_unaware(v, os, ps) {
             return false;
         }
         let negotiating = ps.disk == D::Negotiating || os.disk == D::Negotiating;
@@ -462,11 +464,15 @@ impl<M: Memory> Resource<M> {
         }
         Outcome::Conn(conn)
     }
-}
 
-/// The peer said this before it knew that a disk was attached here; its identifiers may be older still.
-fn is_unaware(os: &State, ps: &State) -> bool {
-    os.disk == D::Negotiating && os.conn == C::Connected && ps.pdsk <= D::Failed
+    /// The peer said this before it knew that a disk was attached here: it answers an attach with its identifiers of then, and
+    /// nothing is decided on older ones (section 7.9).
+    fn is_unaware(&self, v: VolumeIndex, os: &State, ps: &State) -> bool {
+        let heard = self.vol(v).is_some_and(|volume| volume.heard_uuids);
+        os.disk == D::Negotiating
+            && os.conn == C::Connected
+            && (ps.pdsk <= D::Failed || (ps.disk >= D::Negotiating && !heard))
+    }
 }
 
 fn smaller_set(a: u64, b: u64) -> u64 {

@@ -142,6 +142,7 @@ impl<M: Memory> Resource<M> {
             || (crashed && flags.contains(MetaFlags::AL_DISABLED));
         volume.crashed_primary = crashed;
         volume.after_attach = after_attach;
+        volume.heard_uuids = false;
         volume.user_size = attached.options.size;
         volume.generation = Generation {
             current: superblock.current_uuid,
@@ -435,8 +436,6 @@ impl<M: Memory> Resource<M> {
         };
         volume.disk = None;
         volume.early_sync_uuid = None;
-        // The next disk is not compared with what the peer said to this one: it answers an attach with its identifiers of then.
-        volume.peer_generation = None;
         volume.closing_disk = false;
         let state = volume.state;
         self.change(

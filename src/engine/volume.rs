@@ -239,6 +239,8 @@ pub struct Volume<M: Memory> {
     pub generation: Generation,
     /// What the peer said of its own.
     pub peer_generation: Option<PeerGeneration>,
+    /// It has said so since the own disk was attached.
+    pub(crate) heard_uuids: bool,
     /// Exported size in sectors.
     pub capacity: u64,
     /// Progress of a resync.
@@ -292,6 +294,7 @@ impl<M: Memory> Volume<M> {
             state: State::INITIAL,
             generation: Generation::default(),
             peer_generation: None,
+            heard_uuids: false,
             capacity: 0,
             resync: Resync::default(),
             counters: Counters::default(),
