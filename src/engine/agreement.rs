@@ -7,7 +7,9 @@ use crate::memory::Memory;
 use crate::resource::Resource;
 use crate::state::{check, implied, Context};
 use crate::volume::Announcement;
-use crate::wire::{ConnState as C, DiskState as D, Packet, ReturnCode, Role, Socket, StateChange};
+use crate::wire::{
+    ConnState as C, DiskState as D, Packet, ReturnCode, Role, Socket, State, StateChange,
+};
 
 impl<M: Memory> Resource<M> {
     /// `P_STATE_CHG_REQ`: the peer asks for a change (section 7.6).
@@ -54,6 +56,22 @@ impl<M: Memory> Resource<M> {
         ReturnCode::SUCCESS
     }
 
+    /// Whether no volume loses by the end of the connection what it needs.
+    pub(crate) fn may_part(&self, conn: C) -> Result<(), ReturnCode> {
+        for (v, volume) in self.volumes.iter().enumerate() {
+            let Some(volume) = volume else { continue };
+            let old = volume.state;
+            let new = implied(State { conn, ..old }, volume.after_attach);
+            let context = Context {
+                two_primaries: false,
+                peer_primary_elsewhere: self.peer_primary_elsewhere(v),
+                open: volume.readers + volume.writers > 0,
+            };
+            check(&old, &new, &context)?;
+        }
+        Ok(())
+    }
+
     /// `P_CONN_ST_CHG_REQ`: the peer wants to disconnect (section 7.8).
     pub(crate) fn disconnect_received(&mut self, change: &StateChange, fx: &mut dyn Effects) {
         let tear_down = change.from_peer().ok().and_then(|change| change.conn) == Some(C::TearDown);
@@ -62,7 +80,10 @@ impl<M: Memory> Resource<M> {
             true if !own_outdated && self.disconnect_needs_outdated_peer() => {
                 ReturnCode::PRIMARY_NOP
             }
-            true => ReturnCode::SUCCESS,
+            true => self
+                .may_part(C::TearDown)
+                .err()
+                .unwrap_or(ReturnCode::SUCCESS),
             false => ReturnCode::NOT_SUPPORTED,
         };
         let tear_down = code == ReturnCode::SUCCESS;

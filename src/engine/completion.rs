@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::request::{AppOp, Part};
 use crate::resource::Resource;
 use crate::volume::Volume;
-use crate::wire::DiskState;
+use crate::wire::{DiskState, ReplicationProtocol};
 
 impl<M: Memory> Resource<M> {
     /// The local TCP stack has the data of a write (protocol A).
@@ -81,6 +81,18 @@ impl<M: Memory> Resource<M> {
         let write = request.is_write();
         let (epoch, in_sync) = (request.epoch, request.in_sync);
         if local == Part::Pending || remote == Part::Pending || request.parked {
+            return;
+        }
+        let local = match self.vol(v).is_some_and(Volume::counts_own_writes) || !write {
+            true => local,
+            false => Part::Failed,
+        };
+        // Under protocol A and B the remote part ends before the peer's disk has the write. Without the own disk, only that counts.
+        let only_copy = write && local == Part::Failed && self.protocol() != ReplicationProtocol::C;
+        if let (true, false, Some(epoch)) = (only_copy, done, epoch) {
+            if epoch == self.sending.current {
+                self.close_epoch(fx);
+            }
             return;
         }
         // Whether a lost connection may be survived depends on what is in the superblock.
@@ -204,6 +216,8 @@ impl<M: Memory> Resource<M> {
         if crate::mutants::is_active(35) {
             return;
         }
+        // What else the end of the remote part says: that the peer's disk has it, or only that it is on its way.
+        let acknowledged = self.protocol() == ReplicationProtocol::C;
         let mut at = self.app.first();
         while let Some(slot) = at {
             at = self.app.after(slot);
@@ -214,6 +228,9 @@ impl<M: Memory> Resource<M> {
             let was_sent = request.epoch.take().is_some();
             // Said of a disk that may have lost it since: the mark below must stay.
             request.in_sync = false;
+            if was_sent && !acknowledged && request.is_write() && request.remote == Part::Ok {
+                request.remote = Part::Failed;
+            }
             let pending = request.remote == Part::Pending;
             let write = request.is_write();
             if write && (was_sent || pending) && !crate::mutants::is_active(25) {

@@ -398,6 +398,8 @@ impl<M: Memory> Resource<M> {
                 && volume.state.pdsk == DiskState::UpToDate;
             let theirs = volume.peer_generation.filter(|_| usable);
             volume.exposed = theirs.map_or(volume.generation.current, |peer| peer.uuids.current);
+            // If the connection ends before it tells, nobody knows here which data it calls the newest.
+            volume.remote_only |= theirs.is_some();
         }
         self.force_write_bitmap(v, fx);
         self.disk_operation_ended(v, fx);

@@ -437,10 +437,12 @@ impl<M: Memory> Resource<M> {
         let may_set_in_sync = is_syncing(volume.state.conn);
         // Nobody reports that a packet without data was sent, so its acknowledgement is waited for, whatever the protocol.
         let without_data = !matches!(io.op, AppOp::Write);
-        let report = protocol == ReplicationProtocol::A && !without_data;
+        // A write that is on no disk here is done when it is on the peer's: the promise of A and B is one durable copy.
+        let only_copy = !volume.has_disk();
+        let report = protocol == ReplicationProtocol::A && !without_data && !only_copy;
         let write_ack = match protocol {
-            ReplicationProtocol::A => without_data || may_set_in_sync,
-            ReplicationProtocol::B => may_set_in_sync,
+            ReplicationProtocol::A => without_data || may_set_in_sync || only_copy,
+            ReplicationProtocol::B => may_set_in_sync || only_copy,
             ReplicationProtocol::C => true,
         };
         let flags = DataFlags::NONE
@@ -451,7 +453,7 @@ impl<M: Memory> Resource<M> {
             .with(DataFlags::SEND_WRITE_ACK, write_ack)
             .with(
                 DataFlags::SEND_RECEIVE_ACK,
-                protocol == ReplicationProtocol::B,
+                protocol == ReplicationProtocol::B && !only_copy,
             );
         let (range, block_id) = (io.range, BlockId::from_u64(token));
         let (packet, payload) = match io.op {

@@ -281,7 +281,7 @@ pub struct Volume<M: Memory> {
     /// Whether the last write of the application was sent to the peer.
     pub(crate) replicating: bool,
     pub(crate) exposed: u64,
-    /// A write that completed is on the peer's disk alone.
+    /// A write that completed is on the peer's disk alone, or may be: this Primary has given its disk up beside the peer's.
     pub(crate) remote_only: bool,
     pub(crate) trouble: Trouble,
 }
@@ -382,6 +382,12 @@ impl<M: Memory> Volume<M> {
     pub(crate) fn may_fall_back_to(&self, current: u64) -> bool {
         let seen = self.exposed == 0 || self.exposed & !1 == current & !1;
         !self.primary() || (seen && !self.remote_only)
+    }
+
+    /// Whether a write that the own disk has is safe: not on one that is given up. The peer's data may take its place, or the superblock
+    /// that tells of the write is not there.
+    pub(crate) fn counts_own_writes(&self) -> bool {
+        self.state.disk > DiskState::Failed
     }
 
     pub(crate) fn has_disk(&self) -> bool {

@@ -31,6 +31,7 @@ impl<M: Memory> Resource<M> {
             return Ok(None);
         }
         if self.link.can_send() && self.is_introduced() && !force {
+            self.may_part(C::Disconnecting)?;
             let change = match self.disconnect_needs_outdated_peer() {
                 true => StateChange::DISCONNECT_OUTDATE_PEER,
                 false => StateChange::DISCONNECT,

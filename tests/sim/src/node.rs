@@ -17,7 +17,7 @@ use rdb_engine::request::{AppOp, AppRequest, Submit};
 use rdb_engine::resource::{Resource, Tables};
 use rdb_engine::slots::Entry;
 use rdb_engine::volume::{DiskOptions, Volume};
-use rdb_engine::wire::{Header, Range, Socket, State};
+use rdb_engine::wire::{Command, Header, Packet, Range, Socket, State};
 
 use crate::area::{Area, Stamp};
 use crate::disk::{Class, Disk};
@@ -601,6 +601,10 @@ impl Node {
             Payload::Peer { slot } => self.q.buffers[slot as usize]
                 .clone()
                 .expect("an answer has its data"),
+            Payload::None => {
+                self.note_zeroes_sent(&bytes);
+                Vec::new()
+            }
             _ => Vec::new(),
         };
         match payload {
@@ -616,6 +620,26 @@ impl Node {
             bytes,
             payload: data,
         })
+    }
+
+    /// A packet that zeroes blocks has no payload; the request that it belongs to is known by its range.
+    fn note_zeroes_sent(&mut self, bytes: &[u8]) {
+        let agreed = *self.engine.agreed();
+        let format = agreed.header_format();
+        let header = Header::decode(format, bytes).expect("the engine sends good headers");
+        if header.command != Command::Zeroes {
+            return;
+        }
+        let frame = header.frame(Socket::Data, &agreed).expect("good frames");
+        let body = &bytes[format.len()..];
+        let Ok(Packet::Zeroes(zeroes)) = frame.decode(body, &agreed) else {
+            unreachable!("the command says what it is");
+        };
+        let same = |work: &&mut AppWork| {
+            matches!(work.io.op, AppOp::Zeroes { .. }) && work.io.range == zeroes.range
+        };
+        let work = self.q.app.iter_mut().flatten().find(same);
+        work.expect("it waits for its acknowledgement").sent_over = Some(self.q.connection);
     }
 
     fn receive(&mut self, stream: usize, now: Millis) {

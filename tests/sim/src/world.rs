@@ -516,11 +516,7 @@ impl World {
         self.tally.acknowledged += 1;
         let (node, peer) = (&self.nodes[n], &self.nodes[1 - n]);
         let state = node.state();
-        let zeroes = work.io.op != AppOp::Write;
-        let over = match zeroes {
-            true => flight.connection,
-            false => work.sent_over,
-        };
+        let over = work.sent_over;
         let has = self.link_is_intact()
             && over == Some(node.q.connection)
             && peer_gets(&state)
@@ -530,6 +526,15 @@ impl World {
             self.oracle.check_remote(work, peer);
         }
         let remote = if has { Remote::Has } else { Remote::Not };
+        if remote == Remote::Not || work.local != Some(true) {
+            say!(
+                self.trace,
+                node.name,
+                "  #{} is on one disk: own {:?}, peer's {remote:?}",
+                work.stamp,
+                work.local
+            );
+        }
         self.oracle.acknowledged(n, work, remote);
     }
 
