@@ -5,7 +5,7 @@
 
 use crate::effects::{Act, AppSlot, Effects, Millis, Outcome, VolumeIndex};
 use crate::memory::Memory;
-use crate::request::{AppOp, Part};
+use crate::request::{AppOp, AppRequest, Part};
 use crate::resource::Resource;
 use crate::volume::Volume;
 use crate::wire::{DiskState, ReplicationProtocol};
@@ -17,31 +17,50 @@ impl<M: Memory> Resource<M> {
         self.remote_done(slot, true, fx);
     }
 
+    /// The lower disk does not do what was asked for (discard, zeroes), and has done nothing.
+    pub fn app_local_refused(&mut self, now: Millis, slot: AppSlot, fx: &mut dyn Effects) {
+        self.now = now;
+        if self.is_late_completion(slot, fx) {
+            return;
+        }
+        let may_refuse =
+            |request: &AppRequest| matches!(request.io.op, AppOp::Discard | AppOp::Zeroes { .. });
+        let end = match self.app.get(slot).is_some_and(may_refuse) {
+            true => Part::Refused,
+            false => Part::Failed,
+        };
+        self.end_local_part(slot, end, fx);
+    }
+
     /// The lower disk has finished with a request.
     pub fn app_local_done(&mut self, now: Millis, slot: AppSlot, ok: bool, fx: &mut dyn Effects) {
         self.now = now;
         if self.is_late_completion(slot, fx) {
             return;
         }
+        let ok = ok || crate::mutants::is_active(17);
+        self.end_local_part(slot, if ok { Part::Ok } else { Part::Failed }, fx);
+    }
+
+    fn end_local_part(&mut self, slot: AppSlot, end: Part, fx: &mut dyn Effects) {
         let Some(request) = self.app.get_mut(slot) else {
             return;
         };
         if request.local != Part::Pending {
             return;
         }
-        let ok = ok || crate::mutants::is_active(17);
-        request.local = if ok { Part::Ok } else { Part::Failed };
-        request.alone &= ok;
+        request.local = end;
+        request.alone &= end == Part::Ok;
         let (v, op, range) = (request.volume, request.io.op, request.io.range);
         self.local_part_ended(v);
-        // Discards and zeroes may be refused by a disk without harm to the data.
-        if !ok && matches!(op, AppOp::Read | AppOp::Write | AppOp::Flush) {
+        let failed = end == Part::Failed;
+        if failed {
             if op != AppOp::Flush {
                 self.vol_mut(v).map(|volume| volume.mark(&range));
             }
             self.disk_failed(v, "an I/O error on the lower disk", fx);
         }
-        if !ok && op == AppOp::Read && self.peer_can_read(v) {
+        if failed && op == AppOp::Read && self.peer_can_read(v) {
             self.read_from_peer(slot, fx);
         }
         self.settle(slot, fx);
@@ -83,9 +102,13 @@ impl<M: Memory> Resource<M> {
         if local == Part::Pending || remote == Part::Pending || request.parked {
             return;
         }
-        let local = match self.vol(v).is_some_and(Volume::counts_own_writes) || !write {
-            true => local,
-            false => Part::Failed,
+        if remote == Part::Later && local != Part::Refused {
+            return self.start_remote_late(slot, fx);
+        }
+        let given_up = !self.vol(v).is_some_and(Volume::counts_own_writes);
+        let local = match local {
+            Part::Ok if write && given_up => Part::Failed,
+            end => end,
         };
         // Under protocol A and B the remote part ends before the peer's disk has the write. Without the own disk, only that counts.
         let only_copy = write && local == Part::Failed && self.protocol() != ReplicationProtocol::C;
@@ -118,9 +141,9 @@ impl<M: Memory> Resource<M> {
                     volume.remote_only |= remote == Part::Ok;
                 }
             }
-            let outcome = match (ok, io.op) {
+            let outcome = match (ok, local) {
                 (true, _) => Outcome::Ok,
-                (false, AppOp::Discard | AppOp::Zeroes { .. }) => Outcome::Unsupported,
+                (false, Part::Refused) => Outcome::Unsupported,
                 (false, _) => Outcome::Error,
             };
             if let Some(request) = self.app.get_mut(slot) {

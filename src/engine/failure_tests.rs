@@ -19,6 +19,7 @@ use crate::write_order::WriteOrder;
 const HOLD_IO: Wants = Wants {
     hold_io: true,
     fail_io: false,
+    refuse: false,
     fail_flush: false,
     hold_metadata: false,
 };
@@ -116,12 +117,18 @@ fn a_helper_that_hangs_does_not_keep_the_nodes_apart() {
 }
 
 #[test]
-fn discards_may_fail_without_harm_but_the_peers_may_not() {
+fn a_disk_may_refuse_to_discard_but_must_not_fail_to() {
     let mut pair = Pair::new(options(OnIoError::Detach));
-    pair.a.wants = FAIL_IO;
+    pair.a.wants = Wants {
+        refuse: true,
+        ..GOOD
+    };
     pair.a.submit(pair.now, AppOp::Discard, 0);
     pair.settle();
+    assert!(matches!(pair.a.done[..], [(_, Outcome::Unsupported)]));
     assert_eq!(pair.a.state().disk, DiskState::UpToDate);
+    let volume = pair.a.engine.volume(0).expect("the volume is there");
+    assert_eq!(volume.counters.sent, 0, "the peer has not discarded it");
     pair.a.wants = GOOD;
     pair.b.wants = FAIL_IO;
     pair.a.submit(pair.now, AppOp::Discard, 64);

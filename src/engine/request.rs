@@ -70,6 +70,10 @@ pub(crate) enum Part {
     Pending,
     Ok,
     Failed,
+    /// The lower disk does not do what was asked for, and has done nothing.
+    Refused,
+    /// It begins when the other part has succeeded.
+    Later,
 }
 
 /// A request in its slot.
@@ -275,18 +279,53 @@ impl<M: Memory> Resource<M> {
         };
         let (v, io) = (request.volume, request.io);
         let Some(volume) = self.vol(v) else { return };
-        let replicating = volume.replicating;
         let (route, local) = match self.plan(volume, io.op) {
             Ok(plan) => plan,
             // While it was parked, the last good copy went away.
             Err(outcome) => return self.refuse(slot, outcome, fx),
         };
-        if io.preflush || replicating != (route == Route::Send) {
-            self.close_epoch(fx);
-        }
         if let Some(volume) = self.vol_mut(v) {
-            volume.replicating = route == Route::Send;
             volume.remote_only |= !local;
+        }
+        // Whether a disk can discard or zero it says only when it is asked. The peer must not have done it then.
+        if local && route == Route::Send && io.op != AppOp::Write {
+            if let Some(request) = self.app.get_mut(slot) {
+                request.remote = Part::Later;
+            }
+            return self.submit_local(slot, fx);
+        }
+        self.start_remote(slot, route, fx);
+        if local {
+            self.submit_local(slot, fx);
+        }
+    }
+
+    /// The remote part of a write whose local part is finished.
+    pub(crate) fn start_remote_late(&mut self, slot: AppSlot, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get_mut(slot) else {
+            return;
+        };
+        request.remote = Part::None;
+        let v = request.volume;
+        if let Some(route) = self.vol(v).map(route) {
+            self.start_remote(slot, route, fx);
+        }
+        self.settle(slot, fx);
+    }
+
+    /// The remote part of a write: tells the peer, or remembers what it does not have.
+    fn start_remote(&mut self, slot: AppSlot, route: Route, fx: &mut dyn Effects) {
+        let Some(request) = self.app.get(slot) else {
+            return;
+        };
+        let (v, io) = (request.volume, request.io);
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        let send = route == Route::Send;
+        let replicating = core::mem::replace(&mut volume.replicating, send);
+        if io.preflush || replicating != send {
+            self.close_epoch(fx);
         }
         match route {
             Route::Send => self.send_write(slot, fx),
@@ -307,9 +346,6 @@ impl<M: Memory> Resource<M> {
                     );
                 }
             }
-        }
-        if local {
-            self.submit_local(slot, fx);
         }
     }
 

@@ -107,7 +107,10 @@ pub(crate) fn disk_done(engine: &mut Engine, queues: &mut Queues, now: Millis, d
                 Some(buf) if ok && engine.wants_local_data(slot) => queues.fill(slot, buf),
                 _ => true,
             };
-            engine.app_local_done(now, slot, ok && filled, queues);
+            match done.status == Status::NOTSUPP {
+                true => engine.app_local_refused(now, slot, queues),
+                false => engine.app_local_done(now, slot, ok && filled, queues),
+            }
         }
         Whose::Peer(slot) => {
             queues.keep(slot, done.buf);

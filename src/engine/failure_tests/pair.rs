@@ -59,6 +59,8 @@ pub(super) struct Wants {
     pub(super) hold_io: bool,
     /// The lower disk answers every request for data with an error.
     pub(super) fail_io: bool,
+    /// The lower disk does nothing of what the application asks for, and says so.
+    pub(super) refuse: bool,
     /// Flushes fail.
     pub(super) fail_flush: bool,
     /// The lower disk does not answer when metadata are written.
@@ -158,6 +160,9 @@ impl Node {
         }
         let ok = !self.wants.fail_io;
         match act {
+            Act::SubmitApp { slot, .. } if self.wants.refuse => {
+                self.engine.app_local_refused(now, slot, &mut self.fx);
+            }
             Act::SubmitApp { slot, alone, .. } => {
                 if alone && ok {
                     self.done.push((slot, Outcome::Ok));

@@ -494,6 +494,10 @@ impl Node {
         let io = work.io;
         let span = self.make.area.span(&io.range);
         let mut found = Vec::new();
+        if matches!(io.op, AppOp::Zeroes { .. }) && rng.one_in(12) {
+            say!(self.trace, self.name, "disk -> {} refused", show(work));
+            return self.engine.app_local_refused(now, slot, &mut self.q);
+        }
         let ok = match io.op {
             AppOp::Read => {
                 found = self.disk.cells[span].to_vec();
