@@ -269,6 +269,22 @@ impl<M: Memory> Resource<M> {
         }
     }
 
+    /// The peer's disk goes. What it refuses of the writes that were sent to it before, it says on the other stream, and perhaps after
+    /// its next disk has got the bitmap: blocks that are marked so late are not copied. So all of them are marked now.
+    pub(crate) fn mark_unacknowledged(&mut self, v: VolumeIndex) {
+        let mut at = self.app.first();
+        while let Some(slot) = at {
+            at = self.app.after(slot);
+            let sent = |request: &&AppRequest| {
+                let unclear = request.remote == Part::Pending || request.epoch.is_some();
+                request.volume == v && request.is_write() && unclear
+            };
+            if let Some(range) = self.app.get(slot).filter(sent).map(|r| r.io.range) {
+                self.vol_mut(v).map(|volume| volume.mark(&range));
+            }
+        }
+    }
+
     fn reread_locally(&mut self, slot: AppSlot, v: VolumeIndex, fx: &mut dyn Effects) {
         let usable = self
             .vol(v)

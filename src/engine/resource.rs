@@ -499,6 +499,9 @@ impl<M: Memory> Resource<M> {
         if old.disk != new.disk && new.disk == DiskState::Failed {
             self.drain_disk(v, fx);
         }
+        if old.pdsk >= DiskState::Inconsistent && new.pdsk <= DiskState::Failed {
+            self.mark_unacknowledged(v);
+        }
         if old.disk != new.disk && new.disk == DiskState::Diskless {
             // Requests that waited for metadata of this disk need not wait any more.
             self.settle_all(fx);

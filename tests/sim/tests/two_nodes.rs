@@ -208,3 +208,31 @@ fn a_primary_without_its_disk_goes_on_through_the_peer() {
         world.until(|w| w.acknowledged > before + 50, "writes through the peer");
     }
 }
+
+/// A disk goes and comes back while what the peer says of refused writes is late: those blocks are copied, too.
+#[test]
+fn what_a_lost_disk_refused_is_copied_although_the_refusal_is_late() {
+    let volume = 0;
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        world.run(500);
+        let force = false;
+        world.request(B, Request::Detach { volume, force });
+        world.until(
+            |w| w.nodes[A].state().pdsk == DiskState::Failed,
+            "the peer agrees",
+        );
+        world.nodes[A].stalled_until[1] = world.now + 300;
+        world.until(
+            |w| w.nodes[B].state().disk == DiskState::Diskless,
+            "it goes",
+        );
+        assert!(world.nodes[B].begin_attach());
+        world.until(
+            |w| w.nodes[B].state().disk == DiskState::Inconsistent,
+            "it is a target",
+        );
+        world.converge();
+    }
+}
