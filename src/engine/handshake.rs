@@ -197,6 +197,7 @@ impl<M: Memory> Resource<M> {
         if ps.conn == C::Ahead {
             ns.conn = C::Behind;
         }
+        let mut refused = false;
         if self.considers_resync(v, &os, ps) {
             match self.meet(v, ps.role, peer_disk, fx) {
                 // The peer has met this disk already, and corrected its identifiers before it sent them: what it has decided counts.
@@ -214,6 +215,7 @@ impl<M: Memory> Resource<M> {
                 Outcome::Drop if ps.disk == D::Negotiating => {
                     peer_disk = D::Diskless;
                     ns.conn = C::Connected;
+                    refused = true;
                 }
                 Outcome::Drop if self.link.peer_tentative => {
                     return self.fail_link(LinkFailure::ProtocolError, fx);
@@ -228,6 +230,12 @@ impl<M: Memory> Resource<M> {
         ns.pdsk = peer_disk;
         ns.peer_isp = ps.aftr_isp || ps.user_isp;
         self.adopt_state(v, &os, ns, ps, fx);
+        if let (true, Some(state)) = (refused, self.vol(v).map(|volume| volume.state)) {
+            // The peer's disk does not appear, so nothing else tells the peer to decide, too: it would negotiate for ever.
+            let pdsk = D::Negotiating;
+            self.announce(v, Announcement::Uuids, fx);
+            self.announce(v, Announcement::State(State { pdsk, ..state }), fx);
+        }
     }
 
     fn adopt_state(

@@ -309,3 +309,49 @@ fn a_resync_waits_for_another_one() {
     pair.resync_waits(A, false);
     pair.wait_synced();
 }
+
+/// A disk that has nothing in common with the peer's is refused by both: it does not negotiate for ever, whoever is Primary.
+#[test]
+fn a_foreign_disk_is_refused_by_both() {
+    for primary in [None, Some(A), Some(B)] {
+        let mut pair = Pair::synced();
+        pair.secondary(A);
+        if let Some(n) = primary {
+            pair.primary(n);
+        }
+        pair.ask(
+            A,
+            Request::Detach {
+                volume: 0,
+                force: false,
+            },
+        );
+        let superblock = &mut pair.nodes[A].disk.superblock;
+        superblock.current_uuid = 0x1111_2222;
+        superblock.bitmap_uuid = 0;
+        superblock.history_uuids = [0x3333_4444, 0x5555_6666];
+        let before = *superblock;
+        pair.attach(A);
+        pair.wait("the attach is over", |pair| {
+            pair.nodes[A].state().disk == DiskState::Diskless
+        });
+        assert_eq!(
+            pair.nodes[A].disk.superblock.current_uuid & !1,
+            before.current_uuid
+        );
+        let state = pair.nodes[B].state();
+        assert_eq!(
+            (state.disk, state.pdsk),
+            (DiskState::UpToDate, DiskState::Diskless)
+        );
+        assert_eq!(state.conn, ConnState::Connected);
+        for n in [A, B] {
+            assert_eq!(
+                pair.nodes[n].rows().last(),
+                Some(&"none"),
+                "{}",
+                pair.report()
+            );
+        }
+    }
+}
