@@ -273,6 +273,13 @@ impl<M: Memory> Resource<M> {
                 false => return,
             },
             Announcement::State(state) => Packet::State(state),
+            // The superblock with it could not be written, and the resync is over before it began: on the target's disk it would
+            // be a generation that no other disk knows.
+            Announcement::SyncUuid(uuid)
+                if !is_source(volume.state.conn) || volume.generation.bitmap != uuid =>
+            {
+                return
+            }
             Announcement::SyncUuid(uuid) => Packet::SyncUuid(uuid),
             Announcement::Request(change) => Packet::StateChangeRequest(change),
             Announcement::Reply(code) => {
