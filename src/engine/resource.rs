@@ -445,7 +445,7 @@ impl<M: Memory> Resource<M> {
         let paused = (old.user_isp, old.aftr_isp) != (new.user_isp, new.aftr_isp);
         let lost_disk =
             old.disk != new.disk && matches!(new.disk, DiskState::Failed | DiskState::Diskless);
-        let tolerated = old.disk == DiskState::UpToDate
+        let tolerated = old.disk > DiskState::Inconsistent
             && new.disk == DiskState::Inconsistent
             && !is_target(new.conn)
             && new.conn == ConnState::Connected;

@@ -22,6 +22,11 @@ pub(crate) fn is_source(conn: C) -> bool {
     matches!(conn, C::SyncSource | C::PausedSyncS)
 }
 
+/// This node waits for a resync in which it is the target.
+fn is_behind(conn: C) -> bool {
+    matches!(conn, C::WFBitMapT | C::WFSyncUUID)
+}
+
 /// Bounds of the disk states by connection state (section 7.7, rule 5): own from, to, peer's from, to.
 #[rustfmt::skip]
 fn bounds(conn: C) -> [D; 4] {
@@ -53,6 +58,15 @@ pub(crate) fn implied(mut s: State, after_attach: D) -> State {
         }
     }
     if s.conn > C::Connected && (s.disk <= D::Failed || s.pdsk <= D::Failed) {
+        // The source of a resync that was about to begin has lost its disk. What the target has is older than what was lost, and must
+        // not pass for up to date.
+        let (own_is_old, peers_is_old) = (is_behind(s.conn), s.conn == C::WFBitMapS);
+        if own_is_old && s.disk > D::Inconsistent {
+            s.disk = D::Inconsistent;
+        }
+        if peers_is_old && s.pdsk > D::Inconsistent {
+            s.pdsk = D::Inconsistent;
+        }
         s.conn = C::Connected;
     }
     if s.conn < C::Connected && s.conn != C::WFReportParams && s.disk == D::Negotiating {

@@ -4,6 +4,7 @@
 
 use rdb_engine::admin::Request;
 use rdb_engine::wire::{ConnState, DiskState, ReplicationProtocol, Role};
+use rdb_sim::disk::Class;
 use rdb_sim::{A, B, Plan, World};
 
 /// Seeds per test; `RDB_SIM_SEEDS` sets another number for long runs, `RDB_SIM_FIRST` the first one. `RDB_SIM_TRACE` shows what led to
@@ -233,6 +234,43 @@ fn what_a_lost_disk_refused_is_copied_although_the_refusal_is_late() {
             |w| w.nodes[B].state().disk == DiskState::Inconsistent,
             "it is a target",
         );
+        world.converge();
+    }
+}
+
+/// A superblock cannot be written on the source of a resync that begins: the target is not told of a generation that no disk knows.
+#[test]
+fn a_resync_whose_source_loses_its_metadata_is_begun_anew() {
+    let (volume, force) = (0, false);
+    for seed in seeds() {
+        let mut world = World::synced(seed, Plan::default(), A);
+        world.set_writing(true);
+        world.crash(B);
+        world.run(500);
+        world.start(B);
+        // The one with the sync UUID, or one before.
+        let (when, left) = match seed % 3 {
+            0 => (ConnState::WFBitMapS, seed / 3 % 3),
+            _ => (ConnState::SyncSource, 0),
+        };
+        world.until(|w| w.nodes[A].state().conn == when, "a resync begins");
+        let disk = &mut world.nodes[A].disk;
+        disk.light_fuse(Class::Superblock, left, false);
+        world.until(
+            |w| w.is_synced() || w.nodes[A].state().disk == DiskState::Diskless,
+            "the disk goes, or it is good enough",
+        );
+        world.nodes[A].disk.repair();
+        if world.nodes[A].state().disk == DiskState::Diskless {
+            assert!(world.nodes[A].begin_attach());
+            world.until(
+                |w| w.nodes[A].state().disk >= DiskState::Inconsistent,
+                "it is attached",
+            );
+        }
+        if world.nodes[A].state().role != Role::Primary {
+            world.ask(A, Request::Primary { volume, force });
+        }
         world.converge();
     }
 }
