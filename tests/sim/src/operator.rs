@@ -77,20 +77,30 @@ impl World {
                 return self.command(n, Request::Secondary { volume });
             }
         }
-        if self.chaos.best_of_bad == Some(n) && state.conn < ConnState::WFReportParams {
-            self.chaos.best_of_bad = None;
-            if state.disk == DiskState::Inconsistent {
+        let unconnected = state.conn < ConnState::WFReportParams;
+        if self.chaos.best_of_bad == Some(n) && state.disk == DiskState::Inconsistent {
+            // A Primary is one already, and forcing it would change nothing.
+            if state.role == Role::Primary {
+                return self.command(n, Request::Secondary { volume });
+            }
+            if unconnected {
+                self.chaos.best_of_bad = None;
                 let force = true;
                 return self.command(n, Request::Primary { volume, force });
             }
         }
         if state.disk == DiskState::Diskless {
+            // The peer has refused this disk, or it has refused the peer's, and would again: what is to be done needs it attached alone.
+            let refused = self.split_brain || self.unrelated || self.chaos.is_unwilling();
+            if refused && !unconnected {
+                return self.command(n, Request::Disconnect { force: false });
+            }
             if self.unrelated && self.chaos.victim == Some(n) {
                 self.unrelated = false;
                 self.nodes[n].create_metadata();
                 self.oracle.formatted(n);
             }
-            if state.conn == ConnState::StandAlone && self.rng.one_in(2) {
+            if state.conn == ConnState::StandAlone && !refused && self.rng.one_in(2) {
                 return self.reconnect(n);
             }
             let node = &mut self.nodes[n];
