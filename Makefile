@@ -76,7 +76,7 @@ sim: ## The simulator: SEEDS=n or MINUTES=m; SEED=s (with STEPS, KEEP as a faile
 		$(LINES),--lines $(LINES)),$(if $(MINUTES),--minutes $(MINUTES),--seeds $(or $(SEEDS),2000)) $(if $(FIRST),--first $(FIRST)))
 
 sim-exhaustive: ## Every sequence of up to LENGTH (4) operations in the simulator, with a crash at each point
-	$(CARGO) run --release --quiet -p rdb-sim -- --exhaustive $(or $(LENGTH),4)
+	$(CARGO) run --release --quiet -p rdb-sim -- --exhaustive $(or $(LENGTH),4) $(if $(JOBS),--jobs $(JOBS))
 
 sim-mutations: ## Switch deliberate faults of the engine on, one after the other: the simulator must catch each
 	$(CARGO) run --release --quiet -p rdb-sim --features mutations -- --mutations --seeds $(or $(SEEDS),300)

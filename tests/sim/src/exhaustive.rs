@@ -8,6 +8,8 @@
 //! disk, healing what is not cut, …) are those without it and are not tried. After each run both nodes must come back to equal data.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rdb_engine::admin::Request;
 use rdb_engine::request::AppOp;
@@ -220,40 +222,94 @@ pub fn retrace(broken: &Broken, lines: usize) -> String {
     trace.after(BEGIN, lines)
 }
 
-/// Tries every sequence of up to `longest` operations that begins with one of `first`.
-///
-/// # Errors
-///
-/// The first run that fails.
-pub fn explore(longest: usize, first: &[Op], progress: &dyn Fn(&Extent)) -> Result<Extent, Broken> {
-    let mut extent = Extent::default();
-    let mut stack: Vec<Vec<Op>> = first.iter().rev().map(|op| vec![*op]).collect();
-    while let Some(sequence) = stack.pop() {
-        let broken = |crash, what| Broken {
-            sequence: sequence.clone(),
+/// What is left to try, and what came of the rest.
+#[derive(Default)]
+struct Search {
+    /// Sequences, the next one last.
+    left: Vec<Vec<Op>>,
+    /// Threads that may find more.
+    busy: usize,
+    extent: Extent,
+    broken: Vec<Broken>,
+}
+
+/// Tries one sequence: to its end, and with a crash at each point of its last operation. False if longer ones need not be tried.
+fn examine(sequence: &[Op], extent: &mut Extent, broken: &mut Vec<Broken>) -> bool {
+    let quiet = || Trace::new(false);
+    let mut note = |crash, what| {
+        broken.push(Broken {
+            sequence: sequence.to_vec(),
             crash,
             what,
-        };
-        let quiet = || Trace::new(false);
-        let steps = play(&sequence, None, quiet()).map_err(|what| broken(None, what))?;
-        let Some(steps) = steps else { continue };
-        extent.sequences += 1;
-        extent.runs += 1;
-        for at in 0..steps {
-            for victims in 0..VICTIMS.len() {
-                let crash = Some((at, victims));
-                play(&sequence, crash, quiet()).map_err(|what| broken(crash, what))?;
-                extent.runs += 1;
-            }
+        });
+    };
+    let steps = match play(sequence, None, quiet()) {
+        Ok(None) => return false,
+        Ok(Some(steps)) => steps,
+        Err(what) => {
+            note(None, what);
+            0
         }
-        progress(&extent);
-        if sequence.len() < longest {
-            for op in OPS.iter().rev() {
-                let mut longer = sequence.clone();
-                longer.push(*op);
-                stack.push(longer);
+    };
+    extent.sequences += 1;
+    extent.runs += 1;
+    for at in 0..steps {
+        for victims in 0..VICTIMS.len() {
+            let crash = Some((at, victims));
+            if let Err(what) = play(sequence, crash, quiet()) {
+                note(crash, what);
             }
+            extent.runs += 1;
         }
     }
-    Ok(extent)
+    true
+}
+
+/// Tries every sequence of up to `longest` operations, in `jobs` threads. A run that fails does not end the search: all of them
+/// come back.
+pub fn explore(
+    longest: usize,
+    jobs: usize,
+    progress: &(dyn Fn(&Extent, usize) + Sync),
+) -> (Extent, Vec<Broken>) {
+    let search = Mutex::new(Search {
+        left: OPS.iter().rev().map(|op| vec![*op]).collect(),
+        ..Search::default()
+    });
+    let lock = || search.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        loop {
+            let mut now = lock();
+            let Some(sequence) = now.left.pop() else {
+                if now.busy == 0 {
+                    return;
+                }
+                drop(now);
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            now.busy += 1;
+            drop(now);
+            let (mut extent, mut broken) = (Extent::default(), Vec::new());
+            let go_on = examine(&sequence, &mut extent, &mut broken);
+            let mut now = lock();
+            now.busy -= 1;
+            now.extent.sequences += extent.sequences;
+            now.extent.runs += extent.runs;
+            now.broken.append(&mut broken);
+            if go_on && sequence.len() < longest {
+                for op in OPS.iter().rev() {
+                    now.left.push([&sequence[..], &[*op]].concat());
+                }
+            }
+            progress(&now.extent, now.broken.len());
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let search = search.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (search.extent, search.broken)
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use rdb_sim::exhaustive::{Broken, Extent, OPS, explore, retrace};
+use rdb_sim::exhaustive::{explore, retrace};
 use rdb_sim::run::{Failure, Recipe, play, shrink};
 use rdb_sim::{Tally, Trace, summary};
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         return mutations(&arguments);
     }
     if let Some(longest) = arguments.exhaustive {
-        return exhaustive(longest);
+        return exhaustive(longest, &arguments);
     }
     match arguments.seed {
         Some(seed) => replay(seed, &arguments),
@@ -120,8 +120,7 @@ fn replay(seed: u64, arguments: &Arguments) -> ExitCode {
 
 /// Runs seeds in all threads until enough are played or one fails.
 fn many(arguments: &Arguments) -> ExitCode {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = arguments.jobs.unwrap_or(cores).max(1);
+    let jobs = jobs(arguments);
     let begun = Instant::now();
     let end = arguments
         .minutes
@@ -175,52 +174,39 @@ fn many(arguments: &Arguments) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Every short sequence; its first operations are spread over the threads.
-fn exhaustive(longest: usize) -> ExitCode {
+/// Every short sequence.
+fn exhaustive(longest: usize, arguments: &Arguments) -> ExitCode {
     let begun = Instant::now();
     let bar = ProgressBar::new_spinner();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicU64::new(0);
-    let (sequences, runs) = (AtomicU64::new(0), AtomicU64::new(0));
-    let failed: Mutex<Vec<Broken>> = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                while let Some(op) = OPS.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let show = |extent: &Extent| {
-                        bar.set_message(format!("{op:?} …: {extent:?}"));
-                        bar.tick();
-                    };
-                    match (explore(longest, &[*op], &show), failed.lock()) {
-                        (Ok(extent), _) => {
-                            sequences.fetch_add(extent.sequences, Ordering::Relaxed);
-                            runs.fetch_add(extent.runs, Ordering::Relaxed);
-                        }
-                        (Err(broken), Ok(mut failed)) => failed.push(broken),
-                        (Err(_), Err(_)) => (),
-                    }
-                }
-            });
-        }
+    let (extent, failed) = explore(longest, jobs(arguments), &|extent, failed| {
+        bar.set_message(format!("{extent:?}, {failed} violations"));
+        bar.tick();
     });
     bar.finish_and_clear();
-    println!(
-        "{} sequences of up to {longest} operations, {} runs with a crash at each point, {:.0} s",
-        sequences.into_inner(),
-        runs.into_inner(),
-        begun.elapsed().as_secs_f64()
-    );
-    let failed = failed.into_inner().unwrap_or_default();
     if let Some(broken) = failed.first() {
         println!("{}\n", retrace(broken, 200));
     }
     for broken in &failed {
+        let what = broken.what.lines().next().unwrap_or_default();
         println!(
-            "VIOLATION: {:?}, crash {:?}: {}",
-            broken.sequence, broken.crash, broken.what
+            "VIOLATION: {:?}, crash {:?}: {what}",
+            broken.sequence, broken.crash
         );
     }
+    println!(
+        "{} sequences of up to {longest} operations, {} runs with a crash at each point, {:.0} s, {} violations",
+        extent.sequences,
+        extent.runs,
+        begun.elapsed().as_secs_f64(),
+        failed.len()
+    );
     ExitCode::from(u8::from(!failed.is_empty()))
+}
+
+/// How many threads to use.
+fn jobs(arguments: &Arguments) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.jobs.unwrap_or_else(cores).max(1)
 }
 
 fn progress_bar(arguments: &Arguments, last: u64) -> ProgressBar {
