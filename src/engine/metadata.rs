@@ -294,6 +294,7 @@ impl<M: Memory> Resource<M> {
         {
             self.tell_waiting(v, fx);
             self.settle_all(fx);
+            self.resume_held(v, fx);
             self.resync_fill(v, fx);
             self.resume_parked(fx);
         }

@@ -10,6 +10,7 @@ use crate::effects::{Act, DiskOp, Effects, Millis, Payload, PeerSlot, VolumeInde
 use crate::memory::Memory;
 use crate::resource::Resource;
 use crate::state::is_target;
+use crate::volume::Volume;
 use crate::wire::{
     Ack, BlockData, BlockId, BlockRequest, DataFlags, DiskState, Packet, Range, Socket,
 };
@@ -319,7 +320,15 @@ impl<M: Memory> Resource<M> {
         let Some(request) = self.peer.get(slot) else {
             return;
         };
-        if request.running || self.is_held_back(slot, request) || !self.admit_peer(slot, fx) {
+        if request.running || self.is_held_back(slot, request) {
+            return;
+        }
+        let has_disk = self.vol(request.volume).is_some_and(Volume::has_disk);
+        if request.writes() && !has_disk {
+            // Given up while the write was held back.
+            return self.peer_request_ended(slot, false, false, fx);
+        }
+        if !self.admit_peer(slot, fx) {
             return;
         }
         let Some(request) = self.peer.get(slot) else {
@@ -372,12 +381,19 @@ impl<M: Memory> Resource<M> {
             // A Primary that is the target has sent its write before it asked for the block.
             Kind::ResyncRead => self.app_writes_to(v, &range) || peer_writes(),
             Kind::Write | Kind::ResyncWrite if crate::mutants::is_active(19) => false,
-            Kind::Write | Kind::ResyncWrite => peer_writes(),
+            Kind::Write | Kind::ResyncWrite => peer_writes() || self.is_not_noted_inconsistent(v),
             _ => false,
         }
     }
 
-    /// Starts what waited for other requests to the same blocks.
+    /// The disk becomes a mixture of old and new with the first write of the peer, and does not say so yet.
+    fn is_not_noted_inconsistent(&self, v: VolumeIndex) -> bool {
+        self.vol(v).is_some_and(|volume| {
+            volume.state.disk == DiskState::Inconsistent && volume.waits_for_metadata()
+        })
+    }
+
+    /// Starts what waited for other requests to the same blocks, for the activity log, or for the superblock.
     pub(crate) fn resume_held(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         let mut at = self.peer.first();
         while let Some(slot) = at {

@@ -62,8 +62,10 @@ struct Expectation {
     versions: Vec<Vec<Version>>,
     /// It misses a write that was acknowledged.
     lacks: bool,
-    /// It is a mixture of old and new, and must not be used.
+    /// It is said to be a mixture of old and new, and must not be used.
     garbage: bool,
+    /// It is one: data came since then.
+    mixed: bool,
     /// An operation on it failed and was passed on: it counts as worse than any other disk (metadata, section 5.6), even one that
     /// lacks writes.
     damaged: bool,
@@ -81,6 +83,7 @@ impl Expectation {
             versions: vec![Vec::new(); cells],
             lacks: false,
             garbage: true,
+            mixed: false,
             damaged: false,
             last_write: 0,
             target_of: None,
@@ -306,8 +309,18 @@ impl Oracle {
         }
     }
 
-    /// The lower disk of a node was attached; `consistent` is what its superblock says.
-    pub fn attached(&mut self, n: usize, consistent: bool) {
+    /// Data of the peer may reach the disk of `n` from now on.
+    pub fn peer_writes(&mut self, n: usize) {
+        let node = &mut self.nodes[n];
+        node.mixed |= node.garbage;
+    }
+
+    /// The lower disk of a node is attached; `consistent` is what its superblock says. A target that died before it was sent anything
+    /// may still have its old data, and no need to note anything else.
+    pub fn attaches(&mut self, n: usize, consistent: bool) {
+        if consistent && self.nodes[n].mixed {
+            violation!("node {n} is a mixture of old and new, but its superblock does not say so");
+        }
         self.nodes[n].garbage = !consistent;
         self.tick();
     }
@@ -315,6 +328,7 @@ impl Oracle {
     /// New metadata were made on a disk.
     pub fn formatted(&mut self, n: usize) {
         self.nodes[n].garbage = true;
+        self.nodes[n].mixed = false;
         self.nodes[n].lacks = true;
         self.related = false;
     }
@@ -398,6 +412,7 @@ impl Oracle {
         expectation.base.copy_from_slice(&node.disk.cells);
         expectation.versions.iter_mut().for_each(Vec::clear);
         expectation.garbage = false;
+        expectation.mixed = false;
         self.forked = true;
     }
 
@@ -465,6 +480,7 @@ impl Oracle {
         for node in &mut self.nodes {
             node.lacks = false;
             node.garbage = false;
+            node.mixed = false;
         }
         self.forked = false;
         self.related = true;

@@ -51,6 +51,8 @@ pub enum Event {
     },
     /// A notable condition.
     Notice(Notice),
+    /// Data of the peer may reach the own disk from now on.
+    PeerWrites,
     /// A request of the application ended.
     Completed(AppWork, Outcome),
     /// A write may reach a disk from now on: the own one (`true`), or the peer's.

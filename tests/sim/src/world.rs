@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use rdb_engine::admin::Request;
 use rdb_engine::effects::{Millis, Notice, Outcome};
+use rdb_engine::meta::MetaFlags;
 use rdb_engine::request::{AppIo, AppOp};
 use rdb_engine::wire::{ConnState, DiskState, Range, Role, State};
 
@@ -544,6 +545,7 @@ impl World {
             match event {
                 Event::State { old, new, why } => self.state_changed(n, &old, &new, why),
                 Event::Notice(notice) => self.notice(n, notice),
+                Event::PeerWrites => self.oracle.peer_writes(n),
                 Event::Completed(work, outcome) => self.completed(n, &work, outcome),
                 Event::MayReach(node, work) => {
                     self.oracle.may_reach(if node { n } else { 1 - n }, &work);
@@ -558,11 +560,6 @@ impl World {
                     let alone = self.nodes[n].state().conn == ConnState::StandAlone;
                     if alone && result.is_err_and(|refusal| refusal.code == 150) {
                         self.chaos.in_the_way = Some(n);
-                    }
-                    if result.is_ok() {
-                        let flags = self.nodes[n].disk.superblock().flags;
-                        let consistent = flags.contains(rdb_engine::meta::MetaFlags::CONSISTENT);
-                        self.oracle.attached(n, consistent);
                     }
                 }
             }
@@ -604,6 +601,11 @@ impl World {
                 "{}: the connection was lost, and is not tried again",
                 self.nodes[n].name
             );
+        }
+        if new.disk == DiskState::Attaching && old.disk != new.disk {
+            let flags = self.nodes[n].disk.superblock().flags;
+            self.oracle
+                .attaches(n, flags.contains(MetaFlags::CONSISTENT));
         }
         self.oracle.state_changed(n, old, new, why, &self.nodes[n]);
         self.chaos.meet_state(&mut self.tally, old, new);
