@@ -92,6 +92,8 @@ pub struct Disk {
     pub dead: bool,
     /// An operation has failed since the disk was attached.
     pub has_failed: bool,
+    /// How often somebody began to attach it.
+    pub attachments: u64,
     active: Option<ActiveSet>,
 }
 
@@ -129,6 +131,7 @@ impl Disk {
             fuse: None,
             dead: false,
             has_failed: false,
+            attachments: 0,
             active: None,
         }
     }

@@ -310,6 +310,7 @@ impl Node {
             return false;
         }
         self.disk.has_failed = false;
+        self.disk.attachments += 1;
         let superblock = self.disk.superblock();
         let flags = superblock.flags;
         let usable = self.disk.layout().usable(0);

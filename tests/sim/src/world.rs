@@ -44,6 +44,8 @@ struct Flight {
     since: u64,
     /// The connection over which both disks were UpToDate then.
     connection: Option<u64>,
+    /// The disk that was attached then, see [`crate::disk::Disk::attachments`].
+    attachment: u64,
 }
 
 /// Everything.
@@ -427,6 +429,7 @@ impl World {
             views: vec![view(n, &state)],
             since: self.oracle.time(),
             connection: self.replicated_over(n),
+            attachment: self.nodes[n].disk.attachments,
         };
         if matches!(op, AppOp::Zeroes { .. }) {
             // They carry no data that could be followed.
@@ -480,8 +483,8 @@ impl World {
             work.stamp
         );
         if outcome != Outcome::Ok {
-            // What was begun without a good disk may end so.
-            if flight.views[0] == n {
+            // What was begun without a good disk, or with one that is gone, may end so.
+            if flight.views[0] == n && flight.attachment == self.nodes[n].disk.attachments {
                 self.check_error(n, &work.io, outcome);
             }
             return;
