@@ -138,6 +138,9 @@ type Step = (fn(&State, &State) -> bool, ReturnCode);
 /// The transitions of section 7.5 that are refused (old, new); the last one that matches counts.
 #[rustfmt::skip]
 const STEPS: &[Step] = &[
+    // What the new state implies would declare the source's data to be good. That is for a promotion by force.
+    (|o, n| (n.conn == C::StartingSyncS && o.disk == D::Inconsistent) || (n.conn == C::StartingSyncT && o.pdsk == D::Inconsistent),
+        ReturnCode::NO_UP_TO_DATE_DISK),
     (|o, n| matches!(n.conn, C::StartingSyncS | C::StartingSyncT) && n.conn != o.conn && o.conn > C::Connected,
         ReturnCode::RESYNC_RUNNING),
     (|o, n| n.conn == C::Disconnecting && o.conn == C::StandAlone, ReturnCode::ALREADY_STANDALONE),
