@@ -151,6 +151,9 @@ impl<M: Memory> Resource<M> {
 
     /// `P_STATE` (section 7.4).
     pub(crate) fn state_received(&mut self, v: VolumeIndex, ps: &State, fx: &mut dyn Effects) {
+        if self.waits_for_introduction(v, ps) {
+            return;
+        }
         let Some(volume) = self.vol(v) else { return };
         let os = volume.state;
         let mut peer_disk = ps.disk;
@@ -199,6 +202,9 @@ impl<M: Memory> Resource<M> {
         }
         let mut refused = false;
         if self.considers_resync(v, &os, ps) {
+            if self.breaks_its_word(v, fx) {
+                return;
+            }
             match self.meet(v, ps.role, peer_disk, fx) {
                 // The peer has met this disk already, and corrected its identifiers before it sent them: what it has decided counts.
                 Outcome::Conn(_) if os.disk == D::Negotiating && ps.conn == C::WFBitMapS => {
@@ -326,29 +332,26 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return Outcome::Drop;
         };
+        let own = volume.side_in_meeting();
         let Some(peer) = &mut volume.peer_generation else {
             return Outcome::Drop;
         };
-        let my_disk = match volume.state.disk {
-            D::Negotiating => volume.after_attach,
-            disk => disk,
-        };
         let settled = settle(&Encounter {
             meeting: Meeting {
-                own: volume.generation,
+                own: own.generation,
                 peer: peer.uuids,
-                own_crashed: volume.crashed_primary,
+                own_crashed: own.crashed_primary,
                 peer_crashed: peer.crashed_primary,
-                own_primary: volume.state.role == Role::Primary,
+                own_primary: own.role == Role::Primary,
                 peer_primary: peer_role == Role::Primary,
                 resolve,
                 feature_wsame: wsame,
             },
-            own_disk: my_disk,
+            own_disk: own.disk,
             peer_disk,
-            own_dirty: volume.told_dirty,
+            own_dirty: own.dirty,
             peer_dirty: peer.dirty_bits,
-            discard_own: volume.discard_my_data,
+            discard_own: own.discard_my_data,
             discard_peer: peer.discard_my_data,
             policies: net.after_split_brain,
             always: net.always_after_split_brain,
@@ -381,7 +384,7 @@ impl<M: Memory> Resource<M> {
                 return Outcome::Drop;
             }
         }
-        self.act_on_verdict(v, verdict, my_disk, fx)
+        self.act_on_verdict(v, verdict, own.disk, fx)
     }
 
     /// A Primary that loses its data gives up its role first, if the policy says so. False if it cannot.

@@ -7,8 +7,7 @@ use crate::effects::{Act, Effects, Millis, Notice, Payload, VolumeIndex};
 use crate::memory::Memory;
 use crate::parting::Parting;
 use crate::resource::Resource;
-use crate::resync::sync_param;
-use crate::volume::{Announcement, Volume};
+use crate::volume::Volume;
 use crate::wire::{
     AfterSplitBrain, Agreed, AlgorithmName, ConnState, ConnectFlags, DiskState, Packet, Protocol,
     ReplicationProtocol, Role, Socket, State,
@@ -236,40 +235,6 @@ impl<M: Memory> Resource<M> {
         fx.act(Act::Rearm);
     }
 
-    /// Sends the handshake packets of a volume (section 3.1, step 8).
-    pub(crate) fn introduce_volume(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
-        let discard = self.net.is_some_and(|net| net.discard_my_data);
-        let Some(volume) = self.vol_mut(v) else {
-            return;
-        };
-        volume.sent_seq = 0;
-        volume.peer_generation = None;
-        volume.announcements.clear();
-        volume.discard_my_data = discard;
-        volume.counters.sent = 0;
-        volume.counters.received = 0;
-        let state = volume.state;
-        let sync_param = sync_param(volume);
-        self.send(
-            Some(v),
-            Socket::Data,
-            &Packet::SyncParam(sync_param),
-            Payload::None,
-            fx,
-        );
-        for what in [
-            Announcement::Sizes,
-            Announcement::Uuids,
-            Announcement::State(state),
-        ] {
-            self.announce(v, what, fx);
-        }
-        if self.link.conn == ConnState::WFReportParams {
-            let conn = ConnState::WFReportParams;
-            self.change(v, State { conn, ..state }, "volume added", fx);
-        }
-    }
-
     /// `P_PROTOCOL`: both nodes must be configured alike (section 3.6).
     pub(crate) fn protocol_received(&mut self, peer: &Protocol, fx: &mut dyn Effects) {
         let net = self.net.unwrap_or_default();
@@ -369,6 +334,7 @@ impl<M: Memory> Resource<M> {
                 volume.bitmap_in = None;
                 volume.bitmap_out = None;
                 volume.early_sync_uuid = None;
+                volume.early_state = None;
                 volume.peer_generation = None;
                 volume.consider_resync = false;
                 volume.replicating = false;

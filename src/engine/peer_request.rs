@@ -109,7 +109,8 @@ const SPARE_SLOTS: u32 = 4;
 impl<M: Memory> Resource<M> {
     /// Whether the next packet of the data stream may be read; if not, wait for `Act::Wake`.
     pub fn receiver_ready(&self) -> bool {
-        if self.receiving.barrier.is_some() || self.peer.available() <= SPARE_SLOTS {
+        let room = self.peer.available() > SPARE_SLOTS;
+        if self.receiving.barrier.is_some() || self.keeps_peer_state() || !room {
             return false;
         }
         let mut buffered = 0u64;

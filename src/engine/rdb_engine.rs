@@ -52,6 +52,7 @@ mod disk_timeout;
 #[cfg(test)]
 mod failure_tests;
 mod handshake;
+mod introduction;
 mod io_error;
 mod metadata;
 mod packets;

@@ -248,6 +248,7 @@ impl<M: Memory> Resource<M> {
                 None => break,
             }
         }
+        self.meet_early_state(v, fx);
         self.tell_before_parting(fx);
     }
 
@@ -266,13 +267,20 @@ impl<M: Memory> Resource<M> {
             }
             Announcement::Uuids => match volume.state.disk >= DiskState::Negotiating {
                 true => {
-                    let uuids = uuids_of(volume);
-                    volume.told_dirty = uuids.dirty_bits;
-                    Packet::Uuids(uuids)
+                    volume.tells_uuids();
+                    Packet::Uuids(uuids_of(volume))
                 }
                 false => return,
             },
-            Announcement::State(state) => Packet::State(state),
+            Announcement::State(state) => {
+                volume.tells_state(&state);
+                Packet::State(state)
+            }
+            Announcement::Introduction => {
+                let state = volume.introduction();
+                volume.tells_state(&state);
+                Packet::State(state)
+            }
             // The superblock with it could not be written, and the resync is over before it began: on the target's disk it would
             // be a generation that no other disk knows.
             Announcement::SyncUuid(uuid)

@@ -8,6 +8,7 @@ use crate::bitmap_exchange::Series;
 use crate::effects::Millis;
 use crate::fencing::Fencing;
 use crate::generation::{Generation, PeerGeneration};
+use crate::introduction::Side;
 use crate::io_error::Trouble;
 use crate::memory::Memory;
 use crate::meta::{MetaFlags, Superblock};
@@ -121,6 +122,8 @@ pub(crate) enum Announcement {
     Sizes,
     Uuids,
     State(State),
+    /// The state with which the handshake begins.
+    Introduction,
     SyncUuid(u64),
     Bitmap,
     Request(StateChange),
@@ -263,8 +266,12 @@ pub struct Volume<M: Memory> {
     /// A sync UUID that came before this node was ready for it.
     pub(crate) early_sync_uuid: Option<u64>,
     pub(crate) discard_my_data: bool,
-    /// Dirty blocks that the peer was told of with the identifiers.
-    pub(crate) told_dirty: u64,
+    /// What the peer was told of this node's side.
+    pub(crate) told: Side,
+    /// The peer was told the state with which the handshake begins.
+    pub(crate) introduced: bool,
+    /// The peer's, which came before.
+    pub(crate) early_state: Option<State>,
     pub(crate) readers: u32,
     pub(crate) writers: u32,
     /// Lower-disk operations in flight, metadata excluded.
@@ -311,7 +318,9 @@ impl<M: Memory> Volume<M> {
             bitmap_out: None,
             early_sync_uuid: None,
             discard_my_data: false,
-            told_dirty: 0,
+            told: Side::NOTHING,
+            introduced: false,
+            early_state: None,
             readers: 0,
             writers: 0,
             local_io: 0,

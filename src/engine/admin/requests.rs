@@ -202,6 +202,9 @@ impl<M: Memory> Resource<M> {
         if volume.readers + volume.writers > 0 {
             return Err(ReturnCode::DEVICE_IN_USE.into());
         }
+        if old.conn == C::WFReportParams {
+            return Ok(Some(Wait::Retry(self.now + RETRY_MS)));
+        }
         // After a crash nobody asks a Secondary for its activity log: the peer must have said that all writes are on its disk.
         self.close_epoch(fx);
         if self.app.iter().any(|(_, request)| request.volume == v) {
@@ -241,6 +244,9 @@ impl<M: Memory> Resource<M> {
             _ => (),
         }
         if !force {
+            if old.conn == C::WFReportParams {
+                return Ok(Some(Wait::Retry(self.now + RETRY_MS)));
+            }
             let failed = implied(
                 State {
                     disk: D::Failed,

@@ -3,6 +3,135 @@
 //! Two nodes, or their disks, meet, and something changes between what a node has told and what it decides.
 
 use super::*;
+use crate::meta::MetaFlags;
+use crate::resource::uuids_of;
+use crate::wire::{Packet, Role, State, Uuids};
+
+const HOLD_METADATA: Wants = Wants {
+    hold_metadata: true,
+    ..GOOD
+};
+
+/// The connection was lost and is back. B cannot tell its side before its metadata are written; A has told its own.
+fn half_met(mut pair: Pair) -> Pair {
+    pair.b.wants = HOLD_METADATA;
+    pair.break_link();
+    pair.restore_link();
+    for node in [&pair.a, &pair.b] {
+        assert_eq!(node.state().conn, ConnState::WFReportParams);
+    }
+    pair
+}
+
+fn meet(pair: &mut Pair) {
+    pair.b.wants = GOOD;
+    pair.b.answer_held(pair.now);
+    pair.pass(500);
+}
+
+fn assert_in_sync(pair: &Pair) {
+    for node in [&pair.a, &pair.b] {
+        let state = node.state();
+        assert_eq!(state.conn, ConnState::Connected);
+        assert_eq!(state.disk, DiskState::UpToDate);
+        assert_eq!(state.pdsk, DiskState::UpToDate);
+    }
+}
+
+/// It would decide on something that the peer does not know, and could write to it, before the peer knows who is there.
+#[test]
+fn a_node_decides_after_it_has_told_its_side() {
+    let mut pair = half_met(Pair::new(DiskOptions::default()));
+    meet(&mut pair);
+    assert_in_sync(&pair);
+}
+
+/// The peer decides on the role that it was told.
+#[test]
+fn a_node_keeps_its_role_and_its_disk_until_both_have_met() {
+    let requests = [
+        Request::Secondary { volume: 0 },
+        Request::Detach {
+            volume: 0,
+            force: false,
+        },
+    ];
+    for request in requests {
+        let mut pair = half_met(Pair::new(DiskOptions::default()));
+        pair.a.ask(pair.now, request);
+        pair.pass(300);
+        assert_eq!(pair.a.admin, None, "{request:?}");
+        assert_eq!(pair.a.state().role, Role::Primary);
+        assert_eq!(pair.a.state().disk, DiskState::UpToDate);
+        meet(&mut pair);
+        assert_eq!(pair.a.admin, Some(Ok(())), "{request:?}");
+    }
+}
+
+/// Its peer would wait for a source that is none.
+#[test]
+fn a_node_whose_disk_errs_before_both_have_met_meets_again() {
+    let mut pair = Pair::new(options(OnIoError::PassOn));
+    pair.a.wants = HOLD_IO;
+    pair.a.write(pair.now, 0);
+    pair.settle();
+    let mut pair = half_met(pair);
+    pair.a.wants = FAIL_IO;
+    pair.a.answer_held(pair.now);
+    pair.a.wants = GOOD;
+    pair.settle();
+    assert_eq!(pair.a.state().disk, DiskState::Inconsistent);
+    meet(&mut pair);
+    assert_in_sync(&pair);
+}
+
+/// A has been without a disk, and attaches it; B has not heard of that yet. With `all_bits` this must be noted on the disk, before A may
+/// tell of it.
+fn attaching(all_bits: bool) -> (Pair, Uuids, State) {
+    let mut pair = Pair::new(DiskOptions::default());
+    let mut superblock = pair.a.written();
+    superblock.flags = superblock.flags.with(MetaFlags::FULL_SYNC, all_bits);
+    let detach = Request::Detach {
+        volume: 0,
+        force: false,
+    };
+    pair.a.ask(pair.now, detach);
+    pair.settle();
+    pair.a.wants = HOLD_METADATA;
+    pair.a.attach(pair.now, superblock, DiskOptions::default());
+    assert_eq!(pair.a.state().disk, DiskState::Negotiating);
+    let volume = pair.b.engine.volume(0).expect("the volume is there");
+    let (uuids, state) = (uuids_of(volume), pair.b.state());
+    (pair, uuids, state)
+}
+
+fn metadata_are_written(pair: &mut Pair) {
+    pair.a.wants = GOOD;
+    pair.a.answer_held(pair.now);
+}
+
+fn answer(pair: &mut Pair, uuids: Uuids, state: State) {
+    pair.a.hears(pair.now, &Packet::Uuids(uuids));
+    pair.a.hears(pair.now, &Packet::State(state));
+}
+
+/// What is in the peer's stream after its answer belongs to what it has decided.
+#[test]
+fn an_answer_waits_with_all_that_follows_until_the_attach_is_told() {
+    let (mut pair, uuids, state) = attaching(true);
+    let decided = State {
+        conn: ConnState::WFBitMapS,
+        pdsk: DiskState::UpToDate,
+        ..state
+    };
+    answer(&mut pair, uuids, decided);
+    assert_eq!(pair.a.state().disk, DiskState::Negotiating);
+    assert!(!pair.a.engine.receiver_ready());
+    pair.settle();
+    metadata_are_written(&mut pair);
+    assert!(pair.a.engine.receiver_ready());
+    assert_eq!(pair.a.state().conn, ConnState::WFBitMapT);
+}
 
 /// Data that are known to be bad do not become good because somebody else is to be overwritten with them.
 #[test]

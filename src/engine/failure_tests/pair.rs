@@ -9,7 +9,7 @@ use std::vec::Vec;
 use crate::activity_log::{LogSlot, LogStep};
 use crate::admin::{Refusal, Request, Start};
 use crate::bitmap::{pages_for, PageNote};
-use crate::effects::{Act, AppSlot, Effects, Millis, Outcome, Payload, Socket};
+use crate::effects::{Act, AppSlot, Effects, Millis, Outcome, Payload, Socket, PACKET_MAX};
 use crate::epoch::Epoch;
 use crate::handler::{Handler, HandlerEnd};
 use crate::link::{LinkFailure, LinkTerms, NetOptions};
@@ -19,7 +19,7 @@ use crate::request::{AppIo, AppOp, Submit};
 use crate::resource::{Resource, Tables};
 use crate::slots::Entry;
 use crate::volume::{AttachedDisk, DiskOptions};
-use crate::wire::{Agreed, Features, Header, QueueLimits, Range, State};
+use crate::wire::{Agreed, Features, Header, Packet, QueueLimits, Range, State};
 
 pub(super) struct Host;
 
@@ -231,6 +231,16 @@ impl Node {
             Act::AdminDone(result) => self.admin = Some(result),
             _ => (),
         }
+    }
+
+    /// A packet of the data stream arrives.
+    pub(super) fn hears(&mut self, now: Millis, packet: &Packet<'_>) {
+        let mut bytes = [0; PACKET_MAX];
+        let format = self.engine.agreed().header_format();
+        let len = packet
+            .encode(format, 0, &mut bytes)
+            .expect("a small packet");
+        self.receive(0, &bytes[..len], now);
     }
 
     fn receive(&mut self, stream: usize, bytes: &[u8], now: Millis) {
