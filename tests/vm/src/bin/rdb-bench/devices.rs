@@ -139,6 +139,19 @@ pub struct Sync {
     pub seconds: f64,
 }
 
+/// Writes the resource file of a stack on both nodes, and loads its module.
+///
+/// # Errors
+///
+/// A command fails.
+pub fn configure(bed: &Testbed, stack: Stack) -> Result<()> {
+    let name = stack.name();
+    bed.both(|node| {
+        node.write_file(&format!("/etc/{name}.conf"), stack.configuration())?;
+        node.run(&format!("modprobe {name}")).map(drop)
+    })
+}
+
 /// Makes all devices, each brought in sync once; the first sync of each is timed. The syncs of the stacks
 /// alternate. The peers of the `alone` devices are then taken away.
 ///
@@ -148,9 +161,8 @@ pub struct Sync {
 pub fn set_up(bed: &Testbed, mib: u32, progress: &Progress) -> Result<Vec<Sync>> {
     for stack in Stack::BOTH {
         let name = stack.name();
+        configure(bed, stack)?;
         bed.both(|node| {
-            node.write_file(&format!("/etc/{name}.conf"), stack.configuration())?;
-            node.run(&format!("modprobe {name}"))?;
             for resource in ["alone", "paired"] {
                 node.run(&stack.create_metadata(resource))?;
                 node.run(&format!("{name}adm up {resource}"))?;

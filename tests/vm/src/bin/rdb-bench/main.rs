@@ -46,6 +46,9 @@ struct Arguments {
     /// Two repetitions of one second on small disks: shows that it works, measures little
     #[arg(long)]
     quick: bool,
+    /// Measure the cost of the activity log on the cold area and nothing else
+    #[arg(long, conflicts_with_all = ["repetitions", "disk", "quick", "output", "json"])]
+    only_cold: bool,
     /// Write the report as Markdown to this file, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -69,13 +72,15 @@ fn main() -> Result<()> {
     if arguments.quick {
         (arguments.repetitions, arguments.seconds, arguments.disk) = (2, 1, 64);
     }
+    if arguments.only_cold {
+        return only_cold(&arguments);
+    }
     let measurements = u64::from(arguments.repetitions) * (BACKENDS.len() * WORKLOADS.len()) as u64;
     // Booting, one first sync of each replicated device, and filling.
     let progress = Progress::new(measurements + 3 + 2 * Stack::BOTH.len() as u64);
     progress.step("booting two machines");
     let mut disks = vec![DiskSpec::mib(arguments.disk.into()); BACKENDS.len()];
-    // The area and, behind it, the metadata.
-    disks.push(DiskSpec::mib(u64::from(arguments.cold) * 1024 + 16));
+    disks.push(cold_disk(&arguments));
     let bed = Testbed::builder("bench", Ground::Qemu)
         .disks(&disks)
         .memory(768)
@@ -84,8 +89,12 @@ fn main() -> Result<()> {
     let syncs = devices::set_up(&bed, arguments.disk, &progress)?;
     let runs = measure(&bed, &arguments, &progress)?;
     progress.step("random writes over a cold area");
-    let length = Duration::from_secs(u64::from(arguments.seconds) * 4);
-    let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold, length)?;
+    let cold = targets::cold(
+        &bed,
+        BACKENDS.len(),
+        arguments.cold,
+        cold_length(&arguments),
+    )?;
     progress.end();
     conditions.at_end()?;
 
@@ -105,6 +114,30 @@ fn main() -> Result<()> {
         fs::write(path, serde_json::to_vec_pretty(&results)?)
             .with_context(|| format!("{}", path.display()))?;
     }
+    bed.finish()
+}
+
+/// The area and, behind it, the metadata.
+fn cold_disk(arguments: &Arguments) -> DiskSpec {
+    DiskSpec::mib(u64::from(arguments.cold) * 1024 + 16)
+}
+
+fn cold_length(arguments: &Arguments) -> Duration {
+    Duration::from_secs(u64::from(arguments.seconds) * 4)
+}
+
+/// The cold area without the devices that are compared.
+fn only_cold(arguments: &Arguments) -> Result<()> {
+    // The disk has the same name as it has behind the others.
+    let mut disks = vec![DiskSpec::mib(1); BACKENDS.len()];
+    disks.push(cold_disk(arguments));
+    let bed = Testbed::builder("bench_cold", Ground::Qemu)
+        .disks(&disks)
+        .memory(768)
+        .boot()?;
+    devices::configure(&bed, Stack::Rdb)?;
+    let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold, cold_length(arguments))?;
+    println!("{}", report::cold(&cold));
     bed.finish()
 }
 

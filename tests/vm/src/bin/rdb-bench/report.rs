@@ -214,6 +214,19 @@ fn ratio(runs: &[Run], workload: &str, over: Backend, under: Backend) -> Result<
     Spread::of(&pairs.collect::<Vec<_>>()).context("nothing was measured")
 }
 
+/// Metadata writes for a data write, and what they were.
+pub fn cold(cold: &targets::Cold) -> String {
+    format!(
+        "{:.4} ({} for {} writes; {} log transactions, {} bitmap writes, {} flushes)",
+        cold.cost(),
+        cold.metadata(),
+        cold.writes,
+        cold.log,
+        cold.bitmap,
+        cold.flushes
+    )
+}
+
 fn goals(results: &Results) -> Result<Table> {
     let mut table = table(&["what", "target", "measured", ""]);
     let verdict = |met: bool| match met {
@@ -227,14 +240,7 @@ fn goals(results: &Results) -> Result<Table> {
             cold.gib
         )),
         number(format!("at most {:.4}", targets::LOG_COST)),
-        number(format!(
-            "{:.4} ({} for {} writes; {} log transactions, {} flushes)",
-            cold.cost(),
-            cold.metadata(),
-            cold.writes,
-            cold.log,
-            cold.flushes
-        )),
+        number(self::cold(cold)),
         verdict(cold.cost() <= targets::LOG_COST),
     ]);
     let local = ratio(
