@@ -63,15 +63,15 @@ impl<M: Memory> Resource<M> {
         granted
     }
 
-    /// The next step of writing a transaction, see [`LogStep`]. `block` has 4096 bytes.
-    pub fn log_step(&mut self, v: VolumeIndex, block: &mut [u8]) -> LogStep {
+    /// The next step of writing a transaction, see [`LogStep`]. `block` has 4096 bytes; at most `max` pages are wanted at once.
+    pub fn log_step(&mut self, v: VolumeIndex, max: u32, block: &mut [u8]) -> LogStep {
         let Some(disk) = self.vol_mut(v).and_then(|volume| volume.disk.as_mut()) else {
             return LogStep::Nothing;
         };
         let (bitmap, Some(log)) = (&mut disk.bitmap, disk.log.as_mut()) else {
             return LogStep::Nothing;
         };
-        log.step(|page| bitmap.take_page(page), block)
+        log.step(|page| bitmap.take_around(page, max), block)
             .unwrap_or(LogStep::Nothing)
     }
 

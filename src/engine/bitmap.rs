@@ -133,12 +133,39 @@ impl<M: Memory> Bitmap<M> {
         Some(pages)
     }
 
-    /// The page, if it changed since it was last written; it counts as written from now on.
-    pub fn take_page(&mut self, page: u32) -> Option<BitmapPages> {
-        self.notes
-            .get(page as usize)
-            .filter(|note| note.is_changed())?;
-        self.take_pages(page, 1)
+    /// The page, if it changed since it was last written, and with it its neighbours in the same `max` pages that changed, too, up to
+    /// the last one on either side; all count as written from now on.
+    ///
+    /// One write for all costs a disk less than one for each, so what lies between and did not change is written once more as it is.
+    /// A neighbour with cleared bits is left for later: it would need a flush.
+    pub fn take_around(&mut self, page: u32, max: u32) -> Option<BitmapPages> {
+        let note = |index: u32| self.notes.get(index as usize).copied();
+        let wanted = note(page).filter(|note| note.is_changed())?;
+        let start = page.saturating_sub(page.checked_rem(max)?);
+        let reached = |pages: &mut dyn Iterator<Item = u32>| {
+            pages
+                .map_while(|index| Some((index, note(index).filter(|note| !note.cleared)?)))
+                .filter(|(_, note)| note.set)
+                .last()
+                .map_or(page, |(index, _)| index)
+        };
+        let first = reached(&mut (start..page).rev());
+        let last = reached(&mut (page.saturating_add(1)..start.saturating_add(max)));
+        let count = last.saturating_sub(first).saturating_add(1);
+        for note in self
+            .notes
+            .iter_mut()
+            .skip(first as usize)
+            .take(count as usize)
+        {
+            self.changed = self.changed.saturating_sub(usize::from(note.is_changed()));
+            *note = PageNote::default();
+        }
+        Some(BitmapPages {
+            first,
+            count,
+            flush_data: wanted.cleared,
+        })
     }
 
     fn touch(&mut self, page: usize, how: PageNote) {

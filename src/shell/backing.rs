@@ -26,6 +26,8 @@ use super::resource::{Engine, Resource};
 
 /// Bytes of bitmap that are read or written in one go.
 const CHUNK: usize = 256 << 10;
+/// The same in pages of the bitmap.
+const CHUNK_PAGES: u32 = (CHUNK / BLOCK_LEN) as u32;
 
 /// What the administrator wants attached.
 pub(crate) struct AttachRequest<'a> {
@@ -244,7 +246,7 @@ impl Backing {
             let mut from = 0u32;
             loop {
                 let taken = resource.with(Context::Thread, |engine, _, _| {
-                    let pages = engine.next_bitmap_pages(v, from, (CHUNK / BLOCK_LEN) as u32)?;
+                    let pages = engine.next_bitmap_pages(v, from, CHUNK_PAGES)?;
                     Some((pages, copy_pages(engine, v, &pages, &mut buf)))
                 });
                 let Some((pages, copied)) = taken else {
@@ -266,10 +268,10 @@ impl Backing {
         page: &mut PageBuf,
     ) -> bool {
         let mut write = || -> Result {
-            let mut buf = BufPool::alloc(&resource.pool, BLOCK_LEN)?;
+            let mut buf = BufPool::alloc(&resource.pool, CHUNK)?;
             loop {
                 let (step, copied) = resource.with(Context::Thread, |engine, _, _| {
-                    let step = engine.log_step(v, page.as_mut());
+                    let step = engine.log_step(v, CHUNK_PAGES, page.as_mut());
                     match &step {
                         LogStep::Pages(pages) => (step, copy_pages(engine, v, pages, &mut buf)),
                         _ => (step, Ok(0)),

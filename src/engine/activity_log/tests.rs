@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
+use crate::bitmap::{pages_for, Bitmap, PageNote};
 use crate::meta::log::LogBlock;
 
 struct Host;
@@ -212,4 +213,80 @@ fn whatever_is_referenced_can_be_replayed() {
         }
     }
     assert!(order.len() > 500, "{} transactions", order.len());
+}
+
+/// 64 writes of 4 KiB at a time at random places of 16 GiB, each marked when it is done: what the metadata cost.
+#[test]
+fn a_cold_area_costs_one_metadata_write_for_many_of_data() {
+    const AREA: u32 = 4096;
+    let words = AREA as usize * 16;
+    let notes = vec![PageNote::default(); pages_for(words)];
+    let capacity = u64::from(AREA) * EXTENT_SECTORS;
+    let mut bitmap = Bitmap::<Host>::new(vec![0; words], notes, capacity);
+    let mut log = log(1237);
+    let mut seed = 1_u64;
+    let mut place = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        Range {
+            sector: (seed >> 33) % (capacity / 8) * 8,
+            bytes: 4096,
+        }
+    };
+    let mut waiting: Vec<_> = (0..64).map(|_| (Hold::default(), place())).collect();
+    let (mut data, mut metadata) = (0, 0);
+    while data < 50_000 {
+        log.begin_line();
+        for (hold, range) in &mut waiting {
+            while log.acquire(hold, range) == Access::Granted {
+                data += 1;
+                bitmap.mark(range);
+                log.give_back(hold, range);
+                *range = place();
+            }
+        }
+        log.start_writing();
+        let mut block = vec![0; 4096];
+        loop {
+            metadata += 1;
+            let step = log.step(|page| bitmap.take_around(page, 64), &mut block);
+            match step.expect("it fits") {
+                LogStep::Pages(pages) => assert!((1..=64).contains(&pages.count)),
+                LogStep::Block { .. } => break,
+                LogStep::Nothing => panic!("a block"),
+            }
+        }
+        log.commit();
+    }
+    assert!(
+        metadata * 16 < data,
+        "{metadata} metadata writes, {data} of data"
+    );
+}
+
+#[test]
+fn an_evicted_page_takes_changed_neighbours_along_but_none_that_need_a_flush() {
+    let bits = 32 * 1024;
+    let page = |index: u64| Range {
+        sector: index * bits * 8,
+        bytes: 4096,
+    };
+    let mut bitmap =
+        Bitmap::<Host>::new(vec![0; 8 * 512], vec![PageNote::default(); 8], 8 * bits * 8);
+    let pages = |first, count, flush_data| {
+        Some(BitmapPages {
+            first,
+            count,
+            flush_data,
+        })
+    };
+    for index in [0, 2, 5, 7] {
+        bitmap.mark(&page(index));
+    }
+    assert_eq!(bitmap.take_around(1, 8), None, "it did not change");
+    assert_eq!(bitmap.take_around(2, 4), pages(0, 3, false));
+    assert_eq!(bitmap.take_around(2, 4), None, "written");
+    bitmap.unmark(&page(5));
+    assert_eq!(bitmap.take_around(7, 8), pages(7, 1, false));
+    assert_eq!(bitmap.take_around(5, 8), pages(5, 1, true));
+    assert!(!bitmap.is_changed());
 }

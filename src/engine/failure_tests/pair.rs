@@ -198,7 +198,7 @@ impl Node {
             }
             Act::WriteLog { volume } => {
                 let mut block = vec![0; 4096];
-                while let LogStep::Pages(_) = engine.log_step(volume, &mut block) {}
+                while let LogStep::Pages(_) = engine.log_step(volume, 64, &mut block) {}
                 engine.log_written(now, volume, true, fx);
             }
             _ => (),

@@ -265,7 +265,7 @@ impl Node {
             }
             Job::Log(v, false) => {
                 let mut block = empty_block();
-                match self.engine.log_step(v, &mut *block) {
+                match self.engine.log_step(v, 3, &mut *block) {
                     LogStep::Pages(pages) => {
                         self.write_pages(v, &pages, &mut ios);
                         job

@@ -674,7 +674,7 @@ impl Pair {
             Act::WriteLog { volume } => {
                 let mut block = vec![0; 4096];
                 loop {
-                    match engine.log_step(volume, &mut block) {
+                    match engine.log_step(volume, 64, &mut block) {
                         LogStep::Pages(pages) => write_pages(engine, &mut node.disk, volume, pages),
                         LogStep::Block { .. } => break,
                         LogStep::Nothing => return true,
