@@ -33,7 +33,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "rdb closed a connection that both had begun at the same time",
     ),
     (
-        r"rdb: r0: helper command: [\w-]+ cannot be run: Error\(2\)",
+        r"rdb: r0: helper command: [\w-]+ cannot be run: (Error\(2\)|ENOENT)",
         "the guests have rdbadm in another folder than an installation",
     ),
 ];
