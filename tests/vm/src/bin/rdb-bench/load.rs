@@ -262,18 +262,17 @@ pub fn run(
     })
 }
 
-/// Random 4 KiB writes, 64 at a time, over the first `area` bytes of a device. How many.
+/// So many random 4 KiB writes, 64 at a time, over the first `area` bytes of a device. How many fio counts.
 ///
 /// # Errors
 ///
 /// fio fails or says what is not understood.
-pub fn cold_writes(node: &Node, device: &str, area: u64, length: Duration) -> Result<u64> {
+pub fn cold_writes(node: &Node, device: &str, area: u64, writes: u64, seed: u32) -> Result<u64> {
     let command = format!(
         "fio --name=bench --filename={device} --size={area} --direct=1 --ioengine=libaio --allow_file_create=0 \
-         --output-format=json --rw=randwrite --bs=4k --iodepth=64 --norandommap --time_based --runtime={} --randseed=3",
-        length.as_secs()
+         --output-format=json --rw=randwrite --bs=4k --iodepth=64 --norandommap --number_ios={writes} --randseed={seed}"
     );
-    let output = node.sh_within(&command, length + GRACE)?;
+    let output = node.sh_within(&command, 2 * GRACE)?;
     ensure!(output.code == 0, "fio: {}", output.all());
     Ok(parse_report(&output.out(), false)?.total_ios)
 }

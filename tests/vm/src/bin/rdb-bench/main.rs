@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Measure the cost of the activity log on the cold area and nothing else
-    #[arg(long, conflicts_with_all = ["repetitions", "disk", "quick", "output", "json"])]
+    #[arg(long, conflicts_with_all = ["repetitions", "seconds", "disk", "quick", "output", "json"])]
     only_cold: bool,
     /// Write the report as Markdown to this file, too
     #[arg(long, value_name = "FILE")]
@@ -89,12 +89,7 @@ fn main() -> Result<()> {
     let syncs = devices::set_up(&bed, arguments.disk, &progress)?;
     let runs = measure(&bed, &arguments, &progress)?;
     progress.step("random writes over a cold area");
-    let cold = targets::cold(
-        &bed,
-        BACKENDS.len(),
-        arguments.cold,
-        cold_length(&arguments),
-    )?;
+    let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold)?;
     progress.end();
     conditions.at_end()?;
 
@@ -122,10 +117,6 @@ fn cold_disk(arguments: &Arguments) -> DiskSpec {
     DiskSpec::mib(u64::from(arguments.cold) * 1024 + 16)
 }
 
-fn cold_length(arguments: &Arguments) -> Duration {
-    Duration::from_secs(u64::from(arguments.seconds) * 4)
-}
-
 /// The cold area without the devices that are compared.
 fn only_cold(arguments: &Arguments) -> Result<()> {
     // The disk has the same name as it has behind the others.
@@ -136,7 +127,7 @@ fn only_cold(arguments: &Arguments) -> Result<()> {
         .memory(768)
         .boot()?;
     devices::configure(&bed, Stack::Rdb)?;
-    let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold, cold_length(arguments))?;
+    let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold)?;
     println!("{}", report::cold(&cold));
     bed.finish()
 }

@@ -140,7 +140,7 @@ fn tables(results: &Results) -> Result<Vec<Titled>> {
     Ok(vec![
         (
             "Targets",
-            "Metadata writes: what the lower disk was given to write beyond fio's data, log and bitmap, without flushes. rdb alone of \
+            "Metadata writes: what the lower disk was given to write beyond fio's data, log and bitmap. rdb alone of \
              raw: IOPS in the same repetition, median (least to greatest).",
             goals(results)?,
         ),
@@ -217,12 +217,12 @@ fn ratio(runs: &[Run], workload: &str, over: Backend, under: Backend) -> Result<
 /// Metadata writes for a data write, and what they were.
 pub fn cold(cold: &targets::Cold) -> String {
     format!(
-        "{:.4} ({} for {} writes; {} log transactions, {} bitmap writes, {} flushes)",
+        "{:.4} ({} for {} writes: {} log transactions, {} of the bitmap; {} flushes)",
         cold.cost(),
         cold.metadata(),
         cold.writes,
         cold.log,
-        cold.bitmap,
+        cold.metadata().saturating_sub(cold.log),
         cold.flushes
     )
 }
