@@ -13,7 +13,8 @@ use crate::memory::Memory;
 use crate::peer_request::PeerRequest;
 use crate::request::{AppOp, AppRequest, Part};
 use crate::resource::Resource;
-use crate::volume::OnIoError;
+use crate::state::is_source;
+use crate::volume::{OnIoError, Volume};
 use crate::wire::{ConnState, DiskState, Role, State};
 
 /// What failure handling remembers of a volume.
@@ -21,6 +22,8 @@ use crate::wire::{ConnState, DiskState, Role, State};
 pub(crate) struct Trouble {
     /// The helper `local-io-error` runs: the peer is told, and the disk closed, when it has ended.
     pub(crate) helper: bool,
+    /// An error was passed on while this node was the source of a resync, whose disk counts as good until that is over.
+    pub(crate) passed_on: bool,
     /// The disk was given up by force: nothing waits for it.
     pub(crate) abandoned: bool,
     /// When the disk was attached.
@@ -41,6 +44,11 @@ pub(crate) struct Trouble {
     pub(crate) checked: Millis,
 }
 
+/// Whether this node is, or is about to be, the source of a resync.
+fn gives(conn: ConnState) -> bool {
+    is_source(conn) || matches!(conn, ConnState::StartingSyncS | ConnState::WFBitMapS)
+}
+
 impl<M: Memory> Resource<M> {
     /// The lower disk reported an error for data.
     pub(crate) fn disk_failed(&mut self, v: VolumeIndex, what: &'static str, fx: &mut dyn Effects) {
@@ -55,8 +63,32 @@ impl<M: Memory> Resource<M> {
         }
         fx.act(Act::Notice(Notice::DiskFailed { volume: v, what }));
         if state.disk > DiskState::Inconsistent {
+            if let Some(volume) = self.vol_mut(v) {
+                volume.trouble.passed_on = true;
+            }
+            self.lower_after_error(v, what, fx);
+        }
+    }
+
+    /// A disk with an error that was passed on counts as Inconsistent, as soon as this node is no source any more.
+    pub(crate) fn lower_after_error(
+        &mut self,
+        v: VolumeIndex,
+        what: &'static str,
+        fx: &mut dyn Effects,
+    ) {
+        let lowers = |volume: &&mut Volume<M>| {
+            let state = &volume.state;
+            volume.trouble.passed_on && state.disk > DiskState::Inconsistent && !gives(state.conn)
+        };
+        if let Some(volume) = self.vol_mut(v).filter(lowers) {
+            volume.trouble.passed_on = false;
             let disk = DiskState::Inconsistent;
-            self.change(v, State { disk, ..state }, what, fx);
+            let state = State {
+                disk,
+                ..volume.state
+            };
+            self.change(v, state, what, fx);
         }
     }
 

@@ -181,6 +181,7 @@ impl<M: Memory> Resource<M> {
             attached: now,
             abandoned: false,
             helper: false,
+            passed_on: false,
             ..core::mem::take(&mut volume.trouble)
         };
         let state = volume.state;

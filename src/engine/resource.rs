@@ -344,6 +344,7 @@ impl<M: Memory> Resource<M> {
         self.call_if_degraded(v, &old, &new, fx);
         self.call_after_resync(v, &old, &new, fx);
         self.thaw(v, &old, fx);
+        self.lower_after_error(v, "an I/O error on the lower disk was passed on", fx);
     }
 
     /// Mints a new current UUID where data may diverge from now on (section 8.2).

@@ -283,7 +283,10 @@ impl<M: Memory> Resource<M> {
     /// The target says that it is done (section 5.7, source side).
     pub(crate) fn peer_finished_resync(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         let complete = self.vol(v).is_some_and(|volume| {
-            volume.out_of_sync() <= volume.resync.failed && volume.resync.finishing.is_none()
+            // What this node could not read or write itself concerns the target no more.
+            let own = volume.trouble.passed_on;
+            (own || volume.out_of_sync() <= volume.resync.failed)
+                && volume.resync.finishing.is_none()
         });
         if complete {
             let ping = self.send_ping(fx);

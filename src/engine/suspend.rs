@@ -143,6 +143,16 @@ impl<M: Memory> Resource<M> {
         }
     }
 
+    /// Whether requests of the application wait for something else than the disk or the peer.
+    pub(crate) fn app_is_held(&self, v: VolumeIndex) -> bool {
+        self.app.iter().any(|(_, request)| {
+            request.volume == v
+                && !request.done
+                && request.local != Part::Pending
+                && request.remote != Part::Pending
+        })
+    }
+
     /// Whether requests of the application are under way, on the disk or on the wire.
     pub(crate) fn app_in_flight(&self, v: VolumeIndex) -> bool {
         self.app.iter().any(|(_, request)| {

@@ -207,6 +207,12 @@ impl<M: Memory> Resource<M> {
         }
         // After a crash nobody asks a Secondary for its activity log: the peer must have said that all writes are on its disk.
         self.close_epoch(fx);
+        if old.is_suspended() && self.app_is_held(v) {
+            return Err(Refusal::new(
+                ReturnCode::DEVICE_IN_USE.0,
+                "requests wait for suspended I/O: resume it first",
+            ));
+        }
         if self.app.iter().any(|(_, request)| request.volume == v) {
             return Ok(Some(Wait::Retry(self.now + RETRY_MS)));
         }

@@ -173,8 +173,11 @@ impl World {
             let force = true;
             self.command(better, Request::Primary { volume, force });
         } else {
-            // A resync that could not copy some blocks is tried again.
-            self.command(A, Request::Disconnect { force: false });
+            // A resync that could not copy some blocks is tried again. A Primary does not part with its data for the asking.
+            let taken = self.command(A, Request::Disconnect { force: false });
+            if !taken {
+                self.command(A, Request::Disconnect { force: true });
+            }
         }
     }
 
