@@ -107,7 +107,7 @@ impl<M: Memory> Resource<M> {
             skip_initial_sync: uuids.flags.contains(UuidFlags::SKIP_INITIAL_SYNC),
         };
         volume.peer_generation = Some(peer);
-        volume.heard_uuids = true;
+        volume.is_answered = true;
         let state = volume.state;
         let lost_data = state.role == Role::Primary
             && state.disk < D::Inconsistent
@@ -205,14 +205,7 @@ impl<M: Memory> Resource<M> {
             if self.breaks_its_word(v, fx) {
                 return;
             }
-            match self.meet(v, ps.role, peer_disk, fx) {
-                // The peer has met this disk already, and corrected its identifiers before it sent them: what it has decided counts.
-                Outcome::Conn(_) if os.disk == D::Negotiating && ps.conn == C::WFBitMapS => {
-                    ns.conn = C::WFBitMapT;
-                }
-                Outcome::Conn(_) if os.disk == D::Negotiating && ps.conn == C::WFBitMapT => {
-                    ns.conn = C::WFBitMapS;
-                }
+            match self.meet(v, ps, peer_disk, fx) {
                 Outcome::Conn(conn) => ns.conn = conn,
                 Outcome::Drop if os.disk == D::Negotiating => {
                     ns.disk = D::Failed;
@@ -253,13 +246,12 @@ impl<M: Memory> Resource<M> {
         fx: &mut dyn Effects,
     ) {
         let elsewhere = self.peer_primary_elsewhere(v);
-        let unaware = self.is_unaware(v, os, ps);
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
         volume.consider_resync = false;
         volume.discard_my_data = false;
-        if unaware {
+        if is_unaware(os, ps, volume) {
             // What it says of this disk is still to come.
         } else if matches!(ns.conn, C::Connected | C::WFBitMapS) && ns.disk == D::Negotiating {
             ns.disk = volume.after_attach;
@@ -305,7 +297,7 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol(v) else {
             return false;
         };
-        if self.is_unaware(v, os, ps) {
+        if is_unaware(os, ps, volume) {
             return false;
         }
         let negotiating = ps.disk == D::Negotiating || os.disk == D::Negotiating;
@@ -320,19 +312,14 @@ impl<M: Memory> Resource<M> {
     }
 
     /// The sync handshake (section 8.4).
-    fn meet(
-        &mut self,
-        v: VolumeIndex,
-        peer_role: Role,
-        peer_disk: D,
-        fx: &mut dyn Effects,
-    ) -> Outcome {
+    fn meet(&mut self, v: VolumeIndex, ps: &State, peer_disk: D, fx: &mut dyn Effects) -> Outcome {
+        let peer_role = ps.role;
         let (net, resolve) = (self.net.unwrap_or_default(), self.link.resolve);
         let wsame = self.link.agreed.features.contains(Features::WSAME);
         let Some(volume) = self.vol_mut(v) else {
             return Outcome::Drop;
         };
-        let own = volume.side_in_meeting();
+        let (own, os) = (volume.side_in_meeting(), volume.state);
         let Some(peer) = &mut volume.peer_generation else {
             return Outcome::Drop;
         };
@@ -356,6 +343,7 @@ impl<M: Memory> Resource<M> {
             policies: net.after_split_brain,
             always: net.always_after_split_brain,
         });
+        let settled = answered(settled, &os, ps);
         let corrected = settled
             .decision
             .correction
@@ -475,14 +463,35 @@ impl<M: Memory> Resource<M> {
         }
         Outcome::Conn(conn)
     }
+}
 
-    /// The peer said this before it knew that a disk was attached here: it answers an attach with its identifiers of then, and
-    /// nothing is decided on older ones (section 7.9).
-    fn is_unaware(&self, v: VolumeIndex, os: &State, ps: &State) -> bool {
-        let heard = self.vol(v).is_some_and(|volume| volume.heard_uuids);
-        os.disk == D::Negotiating
-            && os.conn == C::Connected
-            && (ps.pdsk <= D::Failed || (ps.disk >= D::Negotiating && !heard))
+/// The peer said this before it knew that a disk was attached here: with a disk of its own it answers an attach with its identifiers of
+/// then. One that is losing its disk may have said so before, too; it says more when the disk is gone.
+fn is_unaware<M: Memory>(os: &State, ps: &State, volume: &Volume<M>) -> bool {
+    let silent = ps.disk >= D::Failed && !volume.is_answered;
+    os.disk == D::Negotiating && os.conn == C::Connected && (ps.pdsk <= D::Failed || silent)
+}
+
+/// What a peer decided that has met the disk first that is attached here. It has corrected its identifiers before it told them: what it
+/// has decided counts.
+fn answered(settled: Settlement, os: &State, ps: &State) -> Settlement {
+    let full = matches!(
+        settled.verdict,
+        Verdict::Source { full: true } | Verdict::Target { full: true }
+    );
+    let verdict = match ps.conn {
+        _ if os.disk != D::Negotiating || settled.verdict == Verdict::Unrelated => return settled,
+        C::WFBitMapS => Verdict::Target { full },
+        C::WFBitMapT => Verdict::Source { full },
+        _ => return settled,
+    };
+    match verdict == settled.verdict {
+        true => settled,
+        false => Settlement {
+            verdict,
+            step: Step::Answer,
+            ..settled
+        },
     }
 }
 

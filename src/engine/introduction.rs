@@ -124,6 +124,7 @@ impl<M: Memory> Resource<M> {
         };
         volume.sent_seq = 0;
         volume.peer_generation = None;
+        volume.is_answered = true;
         volume.introduced = false;
         volume.early_state = None;
         volume.announcements.clear();

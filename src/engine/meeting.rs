@@ -44,16 +44,19 @@ pub enum Step {
     DiscardMyData,
     /// Nobody resolved the split brain (step 7).
     Unresolved,
+    /// The peer, which has met the disk first that is attached here.
+    Answer,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Comparison,
         Self::DiskState,
         Self::Policy,
         Self::DiscardMyData,
         Self::Unresolved,
+        Self::Answer,
     ];
 
     /// What is added to the row's meaning in a message.
@@ -64,6 +67,7 @@ impl Step {
             Self::Policy => "; resolved by the after-sb policy",
             Self::DiscardMyData => "; resolved by discard-my-data",
             Self::Unresolved => "; not resolved by a policy",
+            Self::Answer => "; but the peer has decided",
         }
     }
 }

@@ -142,7 +142,8 @@ impl<M: Memory> Resource<M> {
             || (crashed && flags.contains(MetaFlags::AL_DISABLED));
         volume.crashed_primary = crashed;
         volume.after_attach = after_attach;
-        volume.heard_uuids = false;
+        // What the peer has said of its data so far was not meant for this disk.
+        volume.is_answered = false;
         volume.user_size = attached.options.size;
         volume.generation = Generation {
             current: superblock.current_uuid,

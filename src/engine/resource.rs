@@ -328,6 +328,9 @@ impl<M: Memory> Resource<M> {
             volume.state = new;
             let settled = old.disk == DiskState::Negotiating && new.disk > DiskState::Negotiating;
             volume.remote_only &= !(settled && new.conn >= ConnState::Connected);
+            if new.disk == DiskState::Failed && old.disk != new.disk {
+                volume.announcements.drop_unfounded();
+            }
         }
         self.watch_peer(&old, &new);
         fx.act(Act::StateChanged {

@@ -130,6 +130,16 @@ pub(crate) enum Announcement {
     Reply(ReturnCode),
 }
 
+impl Announcement {
+    /// Whether it can be told when the disk is given up. The introduction speaks of no disk then.
+    fn needs_no_disk(&self) -> bool {
+        match self {
+            Self::Sizes | Self::Introduction | Self::Request(_) | Self::Reply(_) => true,
+            Self::Uuids | Self::State(_) | Self::SyncUuid(_) | Self::Bitmap => false,
+        }
+    }
+}
+
 /// Announcements that wait, oldest first.
 #[derive(Default)]
 pub(crate) struct Announcements {
@@ -163,6 +173,17 @@ impl Announcements {
 
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// The disk is given up: drops what can be told of it alone, and states that are no more. The peer is told what is left.
+    pub(crate) fn drop_unfounded(&mut self) {
+        let used = core::mem::take(&mut self.used);
+        for at in 0..used {
+            let item = self.items.get_mut(at).and_then(Option::take);
+            if let Some(item) = item.filter(Announcement::needs_no_disk) {
+                self.push(item);
+            }
+        }
     }
 }
 
@@ -242,8 +263,6 @@ pub struct Volume<M: Memory> {
     pub generation: Generation,
     /// What the peer said of its own.
     pub peer_generation: Option<PeerGeneration>,
-    /// It has said so since the own disk was attached.
-    pub(crate) heard_uuids: bool,
     /// Exported size in sectors.
     pub capacity: u64,
     /// Progress of a resync.
@@ -272,6 +291,8 @@ pub struct Volume<M: Memory> {
     pub(crate) introduced: bool,
     /// The peer's, which came before.
     pub(crate) early_state: Option<State>,
+    /// The peer's identifiers came after the present disk was attached.
+    pub(crate) is_answered: bool,
     pub(crate) readers: u32,
     pub(crate) writers: u32,
     /// Lower-disk operations in flight, metadata excluded.
@@ -301,7 +322,6 @@ impl<M: Memory> Volume<M> {
             state: State::INITIAL,
             generation: Generation::default(),
             peer_generation: None,
-            heard_uuids: false,
             capacity: 0,
             resync: Resync::default(),
             counters: Counters::default(),
@@ -321,6 +341,7 @@ impl<M: Memory> Volume<M> {
             told: Side::NOTHING,
             introduced: false,
             early_state: None,
+            is_answered: false,
             readers: 0,
             writers: 0,
             local_io: 0,

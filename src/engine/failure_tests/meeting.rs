@@ -110,9 +110,55 @@ fn metadata_are_written(pair: &mut Pair) {
     pair.a.answer_held(pair.now);
 }
 
+/// A state that was sent before the peer knew of the disk says nothing of it, whatever else it says.
+#[test]
+fn a_disk_is_not_used_before_the_peer_has_answered_the_attach() {
+    for disk in [DiskState::UpToDate, DiskState::Failed] {
+        let (mut pair, _, state) = attaching(false);
+        let stale = State {
+            conn: ConnState::Connected,
+            disk,
+            pdsk: DiskState::UpToDate,
+            ..state
+        };
+        pair.a.hears(pair.now, &Packet::State(stale));
+        assert_eq!(pair.a.state().conn, ConnState::Connected, "{disk:?}");
+        assert_eq!(pair.a.state().disk, DiskState::Negotiating, "{disk:?}");
+    }
+    let (mut pair, ..) = attaching(false);
+    metadata_are_written(&mut pair);
+    pair.pass(500);
+    assert_in_sync(&pair);
+}
+
 fn answer(pair: &mut Pair, uuids: Uuids, state: State) {
     pair.a.hears(pair.now, &Packet::Uuids(uuids));
     pair.a.hears(pair.now, &Packet::State(state));
+}
+
+/// The peer has met the disk first, and may have corrected its identifiers before it told them: by them alone the two would be equal.
+#[test]
+fn an_attached_disk_follows_the_decision_of_the_peer() {
+    let answers = [
+        (ConnState::WFBitMapS, ConnState::WFBitMapT),
+        (ConnState::WFBitMapT, ConnState::WFBitMapS),
+    ];
+    for (conn, own) in answers {
+        let (mut pair, uuids, state) = attaching(false);
+        let volume = pair.a.engine.volume(0).expect("the volume is there");
+        let equal = Uuids {
+            current: volume.generation.current,
+            bitmap: 0,
+            ..uuids
+        };
+        let decided = State {
+            conn,
+            pdsk: DiskState::UpToDate,
+            ..state
+        };
+        answer(&mut pair, equal, decided);
+        assert_eq!(pair.a.state().conn, own);
+    }
 }
 
 /// What is in the peer's stream after its answer belongs to what it has decided.
@@ -131,6 +177,43 @@ fn an_answer_waits_with_all_that_follows_until_the_attach_is_told() {
     metadata_are_written(&mut pair);
     assert!(pair.a.engine.receiver_ready());
     assert_eq!(pair.a.state().conn, ConnState::WFBitMapT);
+}
+
+/// The identifiers of a peer that attaches came while there was a disk here, and its state after.
+#[test]
+fn a_peer_may_attach_while_this_node_detaches() {
+    let mut pair = Pair::new(DiskOptions::default());
+    let volume = pair.a.engine.volume(0).expect("the volume is there");
+    let (uuids, state) = (uuids_of(volume), pair.a.state());
+    pair.b.hears(pair.now, &Packet::Uuids(uuids));
+    let force = true;
+    pair.b.ask(pair.now, Request::Detach { volume: 0, force });
+    pair.settle();
+    assert_eq!(pair.b.state().disk, DiskState::Diskless);
+    let negotiating = State {
+        disk: DiskState::Negotiating,
+        pdsk: DiskState::Failed,
+        ..state
+    };
+    pair.b.hears(pair.now, &Packet::State(negotiating));
+    assert_eq!(pair.b.state().conn, ConnState::Connected);
+    assert_eq!(pair.b.state().disk, DiskState::Diskless);
+}
+
+/// What was to be told of a disk is not told without it.
+#[test]
+fn a_disk_that_goes_before_the_peer_has_heard_of_it_was_never_there() {
+    let (mut pair, ..) = attaching(true);
+    let force = true;
+    pair.a.ask(pair.now, Request::Detach { volume: 0, force });
+    pair.settle();
+    metadata_are_written(&mut pair);
+    pair.settle();
+    for node in [&pair.a, &pair.b] {
+        assert_eq!(node.state().conn, ConnState::Connected);
+    }
+    assert_eq!(pair.a.state().disk, DiskState::Diskless);
+    assert_eq!(pair.b.state().pdsk, DiskState::Diskless);
 }
 
 /// Data that are known to be bad do not become good because somebody else is to be overwritten with them.

@@ -4,10 +4,10 @@
 //! stream. The two streams race each other.
 
 use rdb_engine::link::{LinkFailure, LinkTerms};
-use rdb_engine::meeting::Settlement;
 use rdb_engine::wire::{Agreed, ConnState, Features};
 
 use crate::node::{Link, Message};
+use crate::queues::Verdict;
 use crate::rng::Rng;
 use crate::trace::{say, violation};
 use crate::world::{A, B, World};
@@ -20,7 +20,7 @@ pub struct Network {
     /// Number of the last connection.
     connection: u64,
     /// How both nodes settled the handshakes of this connection, in order.
-    verdicts: [Vec<Settlement>; 2],
+    verdicts: [Vec<Verdict>; 2],
 }
 
 impl World {
@@ -158,23 +158,33 @@ impl World {
     }
 
     /// Both sides of a handshake decide mirror-wise.
-    pub(crate) fn compare_verdicts(&mut self, n: usize, settled: Settlement) {
+    pub(crate) fn compare_verdicts(&mut self, n: usize, verdict: Verdict) {
         if self.nodes[n].q.connection != self.net.connection {
             return;
         }
-        let at = self.net.verdicts[n].len();
-        self.net.verdicts[n].push(settled);
-        let Some(other) = self.net.verdicts[1 - n].get(at) else {
+        self.net.verdicts[n].push(verdict);
+        let other = self.net.verdicts[1 - n]
+            .iter()
+            .find(|other| belong_together(&verdict, other));
+        let Some(other) = other else {
             return;
         };
-        // A disk that is attached while connected is met by the peer first, which may correct its identifiers before it sends them.
-        let corrected =
-            other.decision.correction.is_some() && settled.decision.correction.is_none();
-        if other.verdict != settled.verdict.mirrored() && !corrected {
+        let (own, others) = (verdict.settled, other.settled);
+        if others.verdict != own.verdict.mirrored() {
             violation!(
-                "{} and its peer decide differently: {settled:?} and {other:?}",
+                "{} and its peer decide differently: {own:?} and {others:?}",
                 self.nodes[n].name
             );
         }
     }
+}
+
+/// Whether two nodes decided on the same words of each other: each on the last ones that the other had told by then. A disk that is
+/// attached is judged by the peer first, which tells its own side afterwards.
+fn belong_together(a: &Verdict, b: &Verdict) -> bool {
+    let answers = |attaching: &Verdict, peer: &Verdict| {
+        attaching.negotiating && attaching.said == peer.heard && attaching.heard > peer.said
+    };
+    let crossing = a.said == b.heard && a.heard == b.said;
+    crossing || answers(a, b) || answers(b, a)
 }

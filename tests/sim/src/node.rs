@@ -574,8 +574,7 @@ impl Node {
     /// Both streams to the peer stand.
     pub fn link_up(&mut self, now: Millis, connection: u64, terms: LinkTerms) {
         self.link = Link::Up;
-        self.q.link_open = true;
-        self.q.connection = connection;
+        self.q.opened(connection);
         self.engine.link_up(now, terms, &mut self.q);
     }
 
@@ -670,6 +669,7 @@ impl Node {
         });
         say!(self.trace, self.name, "{}", packet_name(&packet));
         self.engine.heard(now);
+        self.q.heard += u64::from(header.command == Command::State);
         self.engine
             .packet(now, socket, &header, &packet, slot, &mut self.q);
     }

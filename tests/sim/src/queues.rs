@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 
 use rdb_engine::admin::Refusal;
 use rdb_engine::effects::{Act, Effects, Notice, Outcome, Payload};
+use rdb_engine::meeting::Settlement;
 use rdb_engine::request::{AppIo, AppOp};
-use rdb_engine::wire::{Socket, State};
+use rdb_engine::wire::{Command, DiskState, Header, HeaderFormat, Socket, State};
 
 use crate::area::Stamp;
 use crate::rng::Rng;
@@ -37,6 +38,19 @@ impl AppWork {
     }
 }
 
+/// How a node decided in a handshake, and on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdict {
+    /// What it decided.
+    pub settled: Settlement,
+    /// How many states it had told the peer over this connection. The last one is what the peer knows of it.
+    pub said: u64,
+    /// How many states of the peer it had heard over this connection.
+    pub heard: u64,
+    /// It was attaching its disk.
+    pub negotiating: bool,
+}
+
 /// Something that the world has to know at once.
 #[derive(Debug)]
 pub enum Event {
@@ -53,6 +67,8 @@ pub enum Event {
     Notice(Notice),
     /// Data of the peer may reach the own disk from now on.
     PeerWrites,
+    /// A handshake was decided.
+    Verdict(Verdict),
     /// A request of the application ended.
     Completed(AppWork, Outcome),
     /// A write may reach a disk from now on: the own one (`true`), or the peer's.
@@ -73,6 +89,12 @@ pub struct Queues {
     pub closing: bool,
     /// Number of the connection.
     pub connection: u64,
+    /// States that were told over it.
+    pub said: u64,
+    /// States that were heard over it.
+    pub heard: u64,
+    /// State of the own disk.
+    disk: DiskState,
     /// Requests of the application, by slot.
     pub app: Vec<Option<AppWork>>,
     /// Buffers of the peer's requests, by slot.
@@ -98,6 +120,9 @@ impl Queues {
             link_open: false,
             closing: false,
             connection: 0,
+            said: 0,
+            heard: 0,
+            disk: DiskState::Diskless,
             app: vec![None; app],
             buffers: vec![None; peer],
             tasks: Vec::new(),
@@ -107,6 +132,14 @@ impl Queues {
             events: Vec::new(),
             rng,
         }
+    }
+
+    /// A new connection stands.
+    pub fn opened(&mut self, connection: u64) {
+        self.link_open = true;
+        self.connection = connection;
+        self.said = 0;
+        self.heard = 0;
     }
 
     /// Nothing is under way.
@@ -132,6 +165,7 @@ impl Effects for Queues {
         if !self.link_open {
             return;
         }
+        self.said += u64::from(is_state(bytes));
         self.outbox[usize::from(stream == Socket::Meta)].push_back((bytes.to_vec(), payload));
     }
 
@@ -150,9 +184,20 @@ impl Effects for Queues {
                 self.tasks.push(Act::ReleasePeer { slot: peer });
             }
             Act::StateChanged { old, new, why, .. } => {
+                self.disk = new.disk;
                 self.events.push(Event::State { old, new, why });
             }
-            Act::Notice(notice) => self.events.push(Event::Notice(notice)),
+            Act::Notice(notice) => {
+                self.events.push(Event::Notice(notice));
+                if let Notice::Handshake { settled, .. } = notice {
+                    self.events.push(Event::Verdict(Verdict {
+                        settled,
+                        said: self.said,
+                        heard: self.heard,
+                        negotiating: self.disk == DiskState::Negotiating,
+                    }));
+                }
+            }
             Act::AdminDone(result) => self.events.push(Event::Admin(result)),
             Act::CloseLink => {
                 self.link_open = false;
@@ -176,4 +221,9 @@ impl Effects for Queues {
     fn random(&mut self) -> u64 {
         self.rng.bits()
     }
+}
+
+/// Whether a packet tells the state of a volume.
+fn is_state(bytes: &[u8]) -> bool {
+    Header::decode(HeaderFormat::P100, bytes).is_ok_and(|header| header.command == Command::State)
 }

@@ -549,6 +549,7 @@ impl World {
                 Event::State { old, new, why } => self.state_changed(n, &old, &new, why),
                 Event::Notice(notice) => self.notice(n, notice),
                 Event::PeerWrites => self.oracle.peer_writes(n),
+                Event::Verdict(verdict) => self.compare_verdicts(n, verdict),
                 Event::Completed(work, outcome) => self.completed(n, &work, outcome),
                 Event::MayReach(node, work) => {
                     self.oracle.may_reach(if node { n } else { 1 - n }, &work);
@@ -620,7 +621,6 @@ impl World {
             Notice::Handshake { settled, .. } => {
                 self.tally.rule(settled.decision.row, settled.step);
                 self.oracle.forked |= settled.is_split_brain();
-                self.compare_verdicts(n, settled);
             }
             Notice::SplitBrain { resolved, .. } => self.split_brain |= !resolved,
             Notice::Peer(
