@@ -205,6 +205,9 @@ impl<M: Memory> Resource<M> {
             if self.breaks_its_word(v, fx) {
                 return;
             }
+            if os.conn >= C::Connected && os.disk == D::UpToDate && ps.disk == D::Negotiating {
+                self.mint_before_handshake(v, fx);
+            }
             match self.meet(v, ps, peer_disk, fx) {
                 Outcome::Conn(conn) => ns.conn = conn,
                 Outcome::Drop if os.disk == D::Negotiating => {

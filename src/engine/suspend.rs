@@ -90,7 +90,7 @@ impl<M: Memory> Resource<M> {
         fx.act(Act::Wake);
     }
 
-    /// The peer is back before the new current UUID was due: it is needed only if there are blocks that the peer does not have.
+    /// The peer, or its disk, is back before the new current UUID was due: it is needed only if there are blocks that the peer does not have.
     pub(crate) fn mint_before_handshake(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
         let Some(volume) = self.vol_mut(v) else {
             return;

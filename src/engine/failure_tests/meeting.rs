@@ -216,6 +216,29 @@ fn a_disk_that_goes_before_the_peer_has_heard_of_it_was_never_there() {
     assert_eq!(pair.b.state().pdsk, DiskState::Diskless);
 }
 
+/// With I/O suspended the new current UUID is put off. A write that was under way then is on one disk alone all the same.
+#[test]
+fn a_disk_that_comes_back_while_io_is_suspended_gets_what_it_missed() {
+    let mut pair = Pair::new(DiskOptions::default());
+    let superblock = pair.b.written();
+    pair.b.wants = HOLD_IO;
+    pair.a.write(pair.now, 0);
+    pair.settle();
+    pair.a.ask(pair.now, Request::SuspendIo { volume: 0 });
+    let force = true;
+    pair.b.ask(pair.now, Request::Detach { volume: 0, force });
+    pair.settle();
+    pair.b.wants = GOOD;
+    pair.b.answer_held(pair.now);
+    pair.settle();
+    let out_of_sync = |pair: &Pair| pair.a.engine.volume(0).map(|volume| volume.out_of_sync());
+    assert_eq!(out_of_sync(&pair), Some(1));
+    pair.b.attach(pair.now, superblock, DiskOptions::default());
+    pair.pass(500);
+    assert_in_sync(&pair);
+    assert_eq!(out_of_sync(&pair), Some(0));
+}
+
 /// Data that are known to be bad do not become good because somebody else is to be overwritten with them.
 #[test]
 fn nobody_is_overwritten_from_an_inconsistent_disk() {
