@@ -61,7 +61,7 @@ impl<M: Memory> Resource<M> {
         for (v, volume) in self.volumes.iter().enumerate() {
             let Some(volume) = volume else { continue };
             let old = volume.state;
-            let new = implied(State { conn, ..old }, volume.after_attach);
+            let new = implied(State { conn, ..old }, volume.state_without_peer());
             let context = Context {
                 two_primaries: false,
                 peer_primary_elsewhere: self.peer_primary_elsewhere(v),

@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::request::{AppOp, AppRequest, Part};
 use crate::resource::Resource;
 use crate::volume::Volume;
-use crate::wire::{DiskState, ReplicationProtocol};
+use crate::wire::DiskState;
 
 impl<M: Memory> Resource<M> {
     /// The local TCP stack has the data of a write (protocol A).
@@ -105,13 +105,9 @@ impl<M: Memory> Resource<M> {
         if remote == Part::Later && local != Part::Refused {
             return self.start_remote_late(slot, fx);
         }
-        let given_up = !self.vol(v).is_some_and(Volume::counts_own_writes);
-        let local = match local {
-            Part::Ok if write && given_up => Part::Failed,
-            end => end,
-        };
-        // Under protocol A and B the remote part ends before the peer's disk has the write. Without the own disk, only that counts.
-        let only_copy = write && local == Part::Failed && self.protocol() != ReplicationProtocol::C;
+        let safe = local == Part::Ok && self.vol(v).is_some_and(Volume::counts_own_writes);
+        // Under protocol A and B the remote part may end before the peer's disk has the write. Without the own disk, only that counts.
+        let only_copy = write && !safe && !request.until_written;
         if let (true, false, Some(epoch)) = (only_copy, done, epoch) {
             if epoch == self.sending.current {
                 self.close_epoch(fx);
@@ -124,6 +120,7 @@ impl<M: Memory> Resource<M> {
         }
         let ok = match io.op {
             AppOp::Flush => local != Part::Failed || remote == Part::Ok,
+            _ if write => safe || remote == Part::Ok,
             _ => local == Part::Ok || remote == Part::Ok,
         };
         let kept = |volume: &Volume<M>| Self::is_kept(volume, request, ok);
@@ -239,8 +236,6 @@ impl<M: Memory> Resource<M> {
         if crate::mutants::is_active(35) {
             return;
         }
-        // What else the end of the remote part says: that the peer's disk has it, or only that it is on its way.
-        let acknowledged = self.protocol() == ReplicationProtocol::C;
         let mut at = self.app.first();
         while let Some(slot) = at {
             at = self.app.after(slot);
@@ -251,7 +246,8 @@ impl<M: Memory> Resource<M> {
             let was_sent = request.epoch.take().is_some();
             // Said of a disk that may have lost it since: the mark below must stay.
             request.in_sync = false;
-            if was_sent && !acknowledged && request.is_write() && request.remote == Part::Ok {
+            // It was on its way.
+            if was_sent && !request.until_written && request.remote == Part::Ok {
                 request.remote = Part::Failed;
             }
             let pending = request.remote == Part::Pending;

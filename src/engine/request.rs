@@ -86,6 +86,8 @@ pub struct AppRequest {
     pub(crate) epoch: Option<u32>,
     /// Completed to the application.
     pub(crate) done: bool,
+    /// The remote part ends when the peer's disk has it, and not before.
+    pub(crate) until_written: bool,
     /// The peer said that the blocks are in sync now.
     pub(crate) in_sync: bool,
     /// Accepted, not started: it waits for the activity log, or for a transition to end.
@@ -389,6 +391,7 @@ impl<M: Memory> Resource<M> {
             remote: Part::None,
             epoch: None,
             done: false,
+            until_written: false,
             in_sync: false,
             parked: false,
             hold: Hold::default(),
@@ -474,13 +477,16 @@ impl<M: Memory> Resource<M> {
         // Nobody reports that a packet without data was sent, so its acknowledgement is waited for, whatever the protocol.
         let without_data = !matches!(io.op, AppOp::Write);
         // A write that is on no disk here is done when it is on the peer's: the promise of A and B is one durable copy.
-        let only_copy = !volume.has_disk();
+        let only_copy = !volume.counts_own_writes();
         let report = protocol == ReplicationProtocol::A && !without_data && !only_copy;
         let write_ack = match protocol {
             ReplicationProtocol::A => without_data || may_set_in_sync || only_copy,
             ReplicationProtocol::B => may_set_in_sync || only_copy,
             ReplicationProtocol::C => true,
         };
+        if let Some(request) = self.app.get_mut(slot) {
+            request.until_written = protocol == ReplicationProtocol::C || without_data || only_copy;
+        }
         let flags = DataFlags::NONE
             .with(DataFlags::RW_SYNC, io.sync)
             .with(DataFlags::FUA, io.fua)

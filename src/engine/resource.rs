@@ -316,11 +316,7 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let old = volume.state;
-        let after_attach = match volume.may_fall_back_to(volume.generation.current) {
-            true => volume.after_attach,
-            false => DiskState::Failed,
-        };
-        let new = self.hold_or_thaw(&old, implied(new, after_attach));
+        let new = self.hold_or_thaw(&old, implied(new, volume.state_without_peer()));
         if old == new {
             return;
         }

@@ -414,10 +414,18 @@ impl<M: Memory> Volume<M> {
         !self.primary() || (seen && !self.remote_only)
     }
 
-    /// Whether a write that the own disk has is safe: not on one that is given up. The peer's data may take its place, or the superblock
-    /// that tells of the write is not there.
+    /// Whether a write that the own disk has is safe. Not on one that is given up: the peer's data may take its place, or the superblock
+    /// that tells of the write is not there. And not on one that is brought up to date: the block may be copied once more.
     pub(crate) fn counts_own_writes(&self) -> bool {
-        self.state.disk > DiskState::Failed
+        self.state.disk > DiskState::Inconsistent
+    }
+
+    /// What becomes of a disk that is being attached if the peer cannot be asked.
+    pub(crate) fn state_without_peer(&self) -> DiskState {
+        match self.may_fall_back_to(self.generation.current) {
+            true => self.after_attach,
+            false => DiskState::Failed,
+        }
     }
 
     pub(crate) fn has_disk(&self) -> bool {

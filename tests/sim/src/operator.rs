@@ -3,7 +3,7 @@
 //! The operator: brings back what died, and resolves what only a person can.
 
 use rdb_engine::admin::Request;
-use rdb_engine::wire::{ConnState, DiskState, Role};
+use rdb_engine::wire::{ConnState, DiskState, Role, State};
 
 use crate::trace::{say, violation};
 use crate::world::{A, B, World};
@@ -174,10 +174,9 @@ impl World {
             self.command(better, Request::Primary { volume, force });
         } else {
             // A resync that could not copy some blocks is tried again. A Primary does not part with its data for the asking.
-            let taken = self.command(A, Request::Disconnect { force: false });
-            if !taken {
-                self.command(A, Request::Disconnect { force: true });
-            }
+            let lives_on = |s: &State| s.role == Role::Primary && s.disk < DiskState::UpToDate;
+            let force = states.iter().any(lives_on);
+            self.command(A, Request::Disconnect { force });
         }
     }
 
