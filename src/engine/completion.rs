@@ -58,7 +58,8 @@ impl<M: Memory> Resource<M> {
             if op != AppOp::Flush {
                 self.vol_mut(v).map(|volume| volume.mark(&range));
             }
-            self.disk_failed(v, "an I/O error on the lower disk", fx);
+            let lacks = op != AppOp::Read;
+            self.disk_failed(v, "an I/O error on the lower disk", lacks, fx);
         }
         if failed && op == AppOp::Read && self.peer_can_read(v) {
             self.read_from_peer(slot, fx);

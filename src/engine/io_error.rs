@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use crate::peer_request::PeerRequest;
 use crate::request::{AppOp, AppRequest, Part};
 use crate::resource::Resource;
-use crate::state::is_source;
+use crate::state::is_or_becomes_source;
 use crate::volume::{OnIoError, Volume};
 use crate::wire::{ConnState, DiskState, Role, State};
 
@@ -44,21 +44,24 @@ pub(crate) struct Trouble {
     pub(crate) checked: Millis,
 }
 
-/// Whether this node is, or is about to be, the source of a resync.
-fn gives(conn: ConnState) -> bool {
-    is_source(conn) || matches!(conn, ConnState::StartingSyncS | ConnState::WFBitMapS)
-}
-
 impl<M: Memory> Resource<M> {
-    /// The lower disk reported an error for data.
-    pub(crate) fn disk_failed(&mut self, v: VolumeIndex, what: &'static str, fx: &mut dyn Effects) {
+    /// The lower disk reported an error for data; `lacks`: it does not have what it was given.
+    pub(crate) fn disk_failed(
+        &mut self,
+        v: VolumeIndex,
+        what: &'static str,
+        lacks: bool,
+        fx: &mut dyn Effects,
+    ) {
         let Some((policy, state)) = self.error_policy(v) else {
             return;
         };
         if state.disk <= DiskState::Failed {
             return;
         }
-        if policy != OnIoError::PassOn {
+        // A source is UpToDate (wire protocol, section 7.7), or it is none. One that lacks a write would copy what was there before to the
+        // target, perhaps over the only good copy.
+        if policy != OnIoError::PassOn || (lacks && is_or_becomes_source(state.conn)) {
             return self.give_up_disk(v, what, fx);
         }
         fx.act(Act::Notice(Notice::DiskFailed { volume: v, what }));
@@ -79,7 +82,7 @@ impl<M: Memory> Resource<M> {
     ) {
         let lowers = |volume: &&mut Volume<M>| {
             let state = &volume.state;
-            volume.trouble.passed_on && state.disk > DiskState::Inconsistent && !gives(state.conn)
+            volume.trouble.passed_on && state.disk > DiskState::Inconsistent && !is_or_becomes_source(state.conn)
         };
         if let Some(volume) = self.vol_mut(v).filter(lowers) {
             volume.trouble.passed_on = false;

@@ -473,7 +473,7 @@ impl<M: Memory> Resource<M> {
                 DiskOp::Read => "a read for the peer failed on the lower disk",
                 _ => "a write of the peer failed on the lower disk",
             };
-            self.disk_failed(v, what, fx);
+            self.disk_failed(v, what, op != DiskOp::Read, fx);
         }
         if kind == Kind::Write && current {
             self.receiving.active = self.receiving.active.saturating_sub(1);

@@ -22,6 +22,11 @@ pub(crate) fn is_source(conn: C) -> bool {
     matches!(conn, C::SyncSource | C::PausedSyncS)
 }
 
+/// The same, or a resync with this node as source is being prepared.
+pub(crate) fn is_or_becomes_source(conn: C) -> bool {
+    is_source(conn) || matches!(conn, C::StartingSyncS | C::WFBitMapS)
+}
+
 /// This node waits for a resync in which it is the target.
 fn is_behind(conn: C) -> bool {
     matches!(conn, C::WFBitMapT | C::WFSyncUUID)

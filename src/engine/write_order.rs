@@ -100,7 +100,7 @@ impl<M: Memory> Resource<M> {
     pub fn flush_done(&mut self, now: Millis, v: VolumeIndex, ok: bool, fx: &mut dyn Effects) {
         self.now = now;
         if !ok {
-            self.disk_failed(v, "the lower disk failed to flush its cache", fx);
+            self.disk_failed(v, "the lower disk failed to flush its cache", true, fx);
         }
         if self.flush_ended(v) {
             self.flush_counted(ok, fx);

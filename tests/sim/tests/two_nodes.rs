@@ -3,6 +3,7 @@
 //! Two nodes through everything that can happen to them; every test runs many seeds.
 
 use rdb_engine::admin::Request;
+use rdb_engine::volume::OnIoError;
 use rdb_engine::wire::{ConnState, DiskState, ReplicationProtocol, Role};
 use rdb_sim::disk::Class;
 use rdb_sim::{A, B, Plan, World};
@@ -272,5 +273,25 @@ fn a_resync_whose_source_loses_its_metadata_is_begun_anew() {
             world.ask(A, Request::Primary { volume, force });
         }
         world.converge();
+    }
+}
+
+/// A write fails on the source of a resync, and errors are passed on: it goes on as the source of nothing that it does not have.
+#[test]
+fn a_disk_that_lacks_a_write_is_no_source() {
+    let mut plan = Plan::default();
+    plan.disk.on_io_error = OnIoError::PassOn;
+    for seed in seeds() {
+        let mut world = World::synced(seed, plan, A);
+        world.set_writing(true);
+        world.crash(B);
+        world.run(500);
+        world.start(B);
+        let source = |w: &World| w.nodes[A].state().conn == ConnState::SyncSource;
+        world.until(source, "a resync begins");
+        let disk = &mut world.nodes[A].disk;
+        disk.light_fuse(Class::Write, seed % 4, false);
+        world.run(2000);
+        world.heal();
     }
 }
