@@ -82,7 +82,9 @@ impl<M: Memory> Resource<M> {
     ) {
         let lowers = |volume: &&mut Volume<M>| {
             let state = &volume.state;
-            volume.trouble.passed_on && state.disk > DiskState::Inconsistent && !is_or_becomes_source(state.conn)
+            volume.trouble.passed_on
+                && state.disk > DiskState::Inconsistent
+                && !is_or_becomes_source(state.conn)
         };
         if let Some(volume) = self.vol_mut(v).filter(lowers) {
             volume.trouble.passed_on = false;

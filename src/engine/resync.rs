@@ -280,19 +280,23 @@ impl<M: Memory> Resource<M> {
         }
     }
 
-    /// The target says that it is done (section 5.7, source side).
+    /// The target says that it is done (section 5.7, source side). It has acknowledged every block before.
     pub(crate) fn peer_finished_resync(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
-        let complete = self.vol(v).is_some_and(|volume| {
-            // What this node could not read or write itself concerns the target no more.
-            let own = volume.trouble.passed_on;
-            (own || volume.out_of_sync() <= volume.resync.failed)
-                && volume.resync.finishing.is_none()
-        });
-        if complete {
-            let ping = self.send_ping(fx);
-            if let Some(volume) = self.vol_mut(v) {
-                volume.resync.finishing = Some(ping);
-            }
+        let Some(volume) = self.vol(v).filter(|v| v.resync.finishing.is_none()) else {
+            return;
+        };
+        // What this node could not read itself concerns the target no more.
+        let own = volume.trouble.passed_on;
+        if !own && volume.out_of_sync() > volume.resync.failed {
+            // Blocks that were marked here alone: the next exchange of bitmaps tells the target.
+            fx.act(Act::Notice(Notice::Peer(
+                "the resync has ended, but not all blocks were copied: the nodes meet again",
+            )));
+            return self.fail_link(LinkFailure::NetworkFailure, fx);
+        }
+        let ping = self.send_ping(fx);
+        if let Some(volume) = self.vol_mut(v) {
+            volume.resync.finishing = Some(ping);
         }
     }
 
