@@ -136,6 +136,14 @@ impl Disk {
         }
     }
 
+    /// Fills a new disk with what nobody has written: the numbers from `first` on.
+    pub fn fill(&mut self, first: Stamp) {
+        for (cell, stamp) in (first..).zip(&mut self.cells) {
+            *stamp = cell;
+        }
+        self.stable.clone_from(&self.cells);
+    }
+
     /// New metadata, as `create-md` writes them.
     pub fn format(&mut self, created: &Created) {
         let fresh = Self::new(created, self.cells.len(), self.external);

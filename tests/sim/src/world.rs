@@ -111,8 +111,10 @@ impl World {
             Node::new("A", &make, Rng::fork(seed, 2)),
             Node::new("B", &make, Rng::fork(seed, 3)),
         ];
-        for node in &mut nodes {
+        for (n, node) in (1..).zip(&mut nodes) {
             node.alive = false;
+            // New disks differ, and in no sector is what a write would leave.
+            node.disk.fill(n << 48);
         }
         Self {
             nodes,
