@@ -83,7 +83,9 @@ impl World {
             if state.role == Role::Primary {
                 return self.command(n, Request::Secondary { volume });
             }
-            if unconnected {
+            if unconnected
+                || (state.conn == ConnState::Connected && state.pdsk < DiskState::UpToDate)
+            {
                 self.chaos.best_of_bad = None;
                 let force = true;
                 return self.command(n, Request::Primary { volume, force });
@@ -163,15 +165,14 @@ impl World {
             return;
         }
         self.chaos.stuck = 0;
-        let volume = 0;
         if states.iter().all(|s| s.disk < DiskState::UpToDate) {
-            let better = if states[A].disk >= states[B].disk {
-                A
-            } else {
-                B
+            let better = match states.map(|s| (s.role, s.disk)) {
+                [(Role::Primary, _), _] => A,
+                [_, (Role::Primary, _)] => B,
+                [(_, a), (_, b)] if a >= b => A,
+                _ => B,
             };
-            let force = true;
-            self.command(better, Request::Primary { volume, force });
+            self.chaos.best_of_bad = Some(better);
         } else {
             // A resync that could not copy some blocks is tried again. A Primary does not part with its data for the asking.
             let lives_on = |s: &State| s.role == Role::Primary && s.disk < DiskState::UpToDate;
