@@ -11,7 +11,13 @@ use crate::chaos::{Fault, command_names};
 use crate::tally::Tally;
 
 /// Rows of the decision table that two engines cannot get to by themselves, and why.
-const UNREACHABLE: &[(&str, &str)] = &[("41.1", "both engines know the feature WSAME")];
+const UNREACHABLE: &[(&str, &str)] = &[
+    ("41.1", "both engines know the feature WSAME"),
+    (
+        "41.2",
+        "who is promoted without the peer, or loses it as Primary, has a current UUID of his own",
+    ),
+];
 
 /// The summary of these counters.
 pub fn print(tally: &Tally) -> String {
