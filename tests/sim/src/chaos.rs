@@ -317,6 +317,9 @@ impl World {
         if rng.one_in(self.plan.faults) {
             self.draw_fault(&mut rng);
         }
+        if rng.one_in(self.plan.write_errors) {
+            self.draw_write_error(&mut rng);
+        }
         if rng.one_in(self.plan.commands) {
             self.draw_command(&mut rng);
         }
@@ -381,6 +384,17 @@ impl World {
             Fault::SlowDisk => self.nodes[n].slow_until = late,
             Fault::Fail(class) => self.nodes[n].disk.light_fuse(class, amount % 12, false),
             Fault::DeadDisk(class) => self.nodes[n].disk.light_fuse(class, amount % 12, true),
+        }
+    }
+
+    fn draw_write_error(&mut self, rng: &mut Rng) {
+        let (n, left) = (rng.below(2) as usize, rng.below(4));
+        let fault = Fault::Fail(Class::Write);
+        if self.nodes[n].alive && self.chaos.is_kept() {
+            let (number, name) = (self.chaos.number, fault.name());
+            say!(self.trace, self.nodes[n].name, "*** {number}: {name}");
+            self.tally.fault(name);
+            self.nodes[n].disk.light_fuse(Class::Write, left, false);
         }
     }
 

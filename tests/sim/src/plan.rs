@@ -45,6 +45,8 @@ pub struct Plan {
     pub steps: u64,
     /// One fault in so many steps; 0 = none.
     pub faults: u64,
+    /// One write that fails on a lower disk in so many steps, beside the other faults; 0 = none.
+    pub write_errors: u64,
     /// One command of an administrator in so many steps; 0 = none.
     pub commands: u64,
     /// One look of the operator, who mends things, in so many steps.
@@ -68,6 +70,7 @@ impl Default for Plan {
             cut_one_in: 0,
             steps: 0,
             faults: 0,
+            write_errors: 0,
             commands: 0,
             repairs: 0,
         }
@@ -126,9 +129,21 @@ impl Plan {
             cut_one_in: 0,
             steps: 8_000 + rng.below(16_000),
             faults: rng.pick(&[150, 400, 1000]),
+            write_errors: 0,
             commands: rng.pick(&[200, 800, 0]),
             repairs: rng.pick(&[20, 60, 200]),
         }
+        .with_sick_disks(seed % 8 == 7)
+    }
+
+    /// Disks that fail a write now and then and are kept, and a resync that goes on while they do.
+    fn with_sick_disks(mut self, sick: bool) -> Self {
+        if sick {
+            self.write_errors = 300;
+            self.disk.on_io_error = OnIoError::PassOn;
+            self.disk.rate = RateOptions::default();
+        }
+        self
     }
 
     /// Sectors that data may use.
