@@ -11,17 +11,13 @@
 use core::ops::Range as Span;
 
 use crate::bitmap::BitmapPages;
-use crate::bits::BITS_PER_PAGE;
 use crate::memory::Memory;
 use crate::meta::log::{Transaction, Update, CONTEXT_LEN, FREE_EXTENT, MAX_SLOTS, MAX_UPDATES};
-use crate::meta::{MetaError, BITS_PER_EXTENT, EXTENT_SECTORS};
+use crate::meta::{MetaError, EXTENT_SECTORS};
 use crate::wire::Range;
 
 /// No slot.
 const NONE: u16 = u16::MAX;
-
-/// Extents of a page of bitmap.
-const EXTENTS_PER_PAGE: u32 = (BITS_PER_PAGE / BITS_PER_EXTENT) as u32;
 
 /// A slot of the log; the owner of the memory fills a table with default values.
 #[derive(Clone, Copy, Debug)]
@@ -319,8 +315,8 @@ impl<M: Memory> ActivityLog<M> {
         Some(index)
     }
 
-    /// Next step of the transaction that is being written; `pages` takes a page of the bitmap that has to be written first, if it
-    /// changed since its last write.
+    /// Next step of the transaction that is being written; `pages` takes the pages of the bitmap that have to be written before
+    /// an extent is forgotten.
     pub(crate) fn step(
         &mut self,
         mut pages: impl FnMut(u32) -> Option<BitmapPages>,
@@ -334,7 +330,7 @@ impl<M: Memory> ActivityLog<M> {
             self.inspected += 1;
             let old = self.slot(index).map_or(FREE_EXTENT, |slot| slot.extent);
             if old != FREE_EXTENT {
-                if let Some(found) = pages(old / EXTENTS_PER_PAGE) {
+                if let Some(found) = pages(old) {
                     return Ok(LogStep::Pages(found));
                 }
             }

@@ -71,7 +71,7 @@ impl<M: Memory> Resource<M> {
         let (bitmap, Some(log)) = (&mut disk.bitmap, disk.log.as_mut()) else {
             return LogStep::Nothing;
         };
-        log.step(|page| bitmap.take_around(page, max), block)
+        log.step(|extent| bitmap.take_around(extent, max), block)
             .unwrap_or(LogStep::Nothing)
     }
 

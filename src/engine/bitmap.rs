@@ -3,12 +3,13 @@
 //! The bitmap of a volume: which 4 KiB blocks differ, or may differ, from the peer's (metadata, section 4).
 //!
 //! The words are the owner's memory. The number of set bits is kept, so that "how much is left" costs nothing. For every page of
-//! 4096 bytes there is a note whether it changed since it was last written: only such pages are written (section 4.3).
+//! 4096 bytes there is a note what changed since it was last written: only such pages are written (section 4.3).
 //!
-//! Memory: 1 bit for 4 KiB of data and 1 byte for 128 MiB, that is 512 MiB and 128 KiB for 16 TiB.
+//! Memory: 1 bit for 4 KiB of data and 8 bytes for 128 MiB, that is 512 MiB and 1 MiB for 16 TiB.
 
 use crate::bits::{bits_of, in_sync_bits, out_of_sync_bits, pages_of, Words, WordsMut};
 use crate::memory::Memory;
+use crate::meta::BITS_PER_EXTENT;
 use crate::wire::Range;
 
 /// Bytes of a block.
@@ -17,25 +18,35 @@ pub const BLOCK_BYTES: u32 = 4096;
 /// 64-bit words of a page of bitmap.
 pub const WORDS_PER_PAGE: usize = 512;
 
-/// Whether a page changed since it was last written; the owner of the memory fills a table with default values.
+/// What changed of a page since it was last written; the owner of the memory fills a table with default values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageNote {
-    /// Bits were set.
-    set: bool,
+    /// The extents of the activity log with bits that changed, the first one in the lowest bit.
+    extents: u32,
     /// Bits were cleared.
     cleared: bool,
 }
 
 impl PageNote {
     const CHANGED: Self = Self {
-        set: true,
+        extents: u32::MAX,
         cleared: true,
     };
 
     fn is_changed(self) -> bool {
-        self.set || self.cleared
+        self.extents != 0
+    }
+
+    fn has(self, extent: u32) -> bool {
+        self.extents & (1 << (extent % EXTENTS_PER_PAGE)) != 0
     }
 }
+
+/// Extents of the activity log whose bits are on one page: as many as [`PageNote`] has bits for.
+const EXTENTS_PER_PAGE: u32 = u32::BITS;
+/// 64-bit words with the bits of an extent.
+const WORDS_PER_EXTENT: usize = (BITS_PER_EXTENT / 64) as usize;
+const _: () = assert!(WORDS_PER_PAGE == EXTENTS_PER_PAGE as usize * WORDS_PER_EXTENT);
 
 /// Pages of the bitmap that are to be written now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,19 +144,21 @@ impl<M: Memory> Bitmap<M> {
         Some(pages)
     }
 
-    /// The page, if it changed since it was last written, and with it its neighbours in the same `max` pages that changed, too, up to
-    /// the last one on either side; all count as written from now on.
+    /// The page with the bits of an extent, if they changed since it was last written, and with it its neighbours in the same `max`
+    /// pages that changed, too, up to the last one on either side; all count as written from now on.
     ///
     /// One write for all costs a disk less than one for each, so what lies between and did not change is written once more as it is.
-    /// A neighbour with cleared bits is left for later: it would need a flush.
-    pub fn take_around(&mut self, page: u32, max: u32) -> Option<BitmapPages> {
+    /// And it serves all their extents: the log evicts those that were not written to for longest, whose bits were then written with
+    /// others' before. A neighbour with cleared bits is left for later: it would need a flush.
+    pub fn take_around(&mut self, extent: u32, max: u32) -> Option<BitmapPages> {
+        let page = extent / EXTENTS_PER_PAGE;
         let note = |index: u32| self.notes.get(index as usize).copied();
-        let wanted = note(page).filter(|note| note.is_changed())?;
+        let wanted = note(page).filter(|note| note.has(extent))?;
         let start = page.saturating_sub(page.checked_rem(max)?);
         let reached = |pages: &mut dyn Iterator<Item = u32>| {
             pages
                 .map_while(|index| Some((index, note(index).filter(|note| !note.cleared)?)))
-                .filter(|(_, note)| note.set)
+                .filter(|(_, note)| note.is_changed())
                 .last()
                 .map_or(page, |(index, _)| index)
         };
@@ -171,7 +184,7 @@ impl<M: Memory> Bitmap<M> {
     fn touch(&mut self, page: usize, how: PageNote) {
         if let Some(note) = self.notes.get_mut(page) {
             self.changed += usize::from(!note.is_changed());
-            note.set |= how.set;
+            note.extents |= how.extents;
             note.cleared |= how.cleared;
         }
     }
@@ -269,8 +282,12 @@ impl<M: Memory> WordsMut for Bitmap<M> {
         if let Some(word) = self.words.get_mut(index) {
             self.set = (self.set + u64::from(value.count_ones()))
                 .saturating_sub(u64::from(word.count_ones()));
+            if *word == value {
+                return;
+            }
+            let extent = index % WORDS_PER_PAGE / WORDS_PER_EXTENT;
             let how = PageNote {
-                set: value & !*word != 0,
+                extents: 1 << extent,
                 cleared: *word & !value != 0,
             };
             *word = value;

@@ -32,7 +32,8 @@ fn write(log: &mut ActivityLog<Host>) -> (u32, Vec<(u16, u32)>, Vec<u32>) {
     let (mut block, mut pages) = (vec![0; 4096], Vec::new());
     let mut asked = Vec::new();
     loop {
-        let take = |page| {
+        let take = |extent| {
+            let page = extent / 32;
             let fresh = !asked.contains(&page);
             asked.push(page);
             fresh.then_some(BitmapPages {
@@ -248,7 +249,7 @@ fn a_cold_area_costs_one_metadata_write_for_many_of_data() {
         let mut block = vec![0; 4096];
         loop {
             metadata += 1;
-            let step = log.step(|page| bitmap.take_around(page, 64), &mut block);
+            let step = log.step(|extent| bitmap.take_around(extent, 64), &mut block);
             match step.expect("it fits") {
                 LogStep::Pages(pages) => assert!((1..=64).contains(&pages.count)),
                 LogStep::Block { .. } => break,
@@ -282,11 +283,12 @@ fn an_evicted_page_takes_changed_neighbours_along_but_none_that_need_a_flush() {
     for index in [0, 2, 5, 7] {
         bitmap.mark(&page(index));
     }
-    assert_eq!(bitmap.take_around(1, 8), None, "it did not change");
-    assert_eq!(bitmap.take_around(2, 4), pages(0, 3, false));
-    assert_eq!(bitmap.take_around(2, 4), None, "written");
+    assert_eq!(bitmap.take_around(65, 4), None, "another extent changed");
+    assert_eq!(bitmap.take_around(32, 8), None, "it did not change");
+    assert_eq!(bitmap.take_around(64, 4), pages(0, 3, false));
+    assert_eq!(bitmap.take_around(64, 4), None, "written");
     bitmap.unmark(&page(5));
-    assert_eq!(bitmap.take_around(7, 8), pages(7, 1, false));
-    assert_eq!(bitmap.take_around(5, 8), pages(5, 1, true));
+    assert_eq!(bitmap.take_around(7 * 32, 8), pages(7, 1, false));
+    assert_eq!(bitmap.take_around(5 * 32, 8), pages(5, 1, true));
     assert!(!bitmap.is_changed());
 }
