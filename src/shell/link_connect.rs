@@ -3,12 +3,13 @@
 //! Finding the peer: sockets for the decisions of the engine's `connect` (wire protocol, sections 1.2 to 1.6).
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 use kernel::sync::Arc;
 use rdb_engine::connect::{ConnectTimes, Connector, Event, Step, Stream};
 use rdb_engine::link::LinkFailure;
 use rdb_engine::wire::{Agreed, Command, Header, HeaderFormat, Packet};
 use rdb_kapi::crypto::random_u64;
-use rdb_kapi::errno::ENOBUFS;
+use rdb_kapi::errno::{EADDRINUSE, ENOBUFS};
 use rdb_kapi::net::{NetError, Peek, Socket, SocketAddr};
 
 use super::link::{End, LinkConfig, Place, Stop, Streams, Why};
@@ -43,13 +44,16 @@ pub(crate) fn connect(
         .and_then(|socket| Ok(Arc::new(socket, GFP_KERNEL)?))
         .map_err(|error| {
             say!(pr_err: "{}: cannot listen on {}: {:?}", name, config.local, error);
-            // ENFILE is what the socket layer says when it has no memory for a socket.
-            if error == ENOMEM || error == ENFILE || error == ENOBUFS {
+            // ENFILE is what the socket layer says when it has no memory for a socket, EADDRINUSE when it has none for a
+            // port. An address that could be had before is no mistake of the administrator's.
+            let used = error == EADDRINUSE && resource.listened.load(Relaxed);
+            if used || error == ENOMEM || error == ENFILE || error == ENOBUFS {
                 End::Lost(LinkFailure::NetworkFailure)
             } else {
                 End::Refused
             }
         })?;
+    resource.listened.store(true, Relaxed);
     stop.watch(Place::Listen, Some(listener.clone()));
     let mut attempt = Attempt {
         name,

@@ -26,6 +26,7 @@
 //! * while a link is wanted, the *receiver*; while it stands, two *senders* and the *meta receiver* (see `link`).
 
 use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, Arc, Mutex};
 use rdb_engine::activity_log::LogSlot;
 use rdb_engine::admin::{Refusal, Request, Start};
@@ -94,6 +95,8 @@ pub(crate) struct Resource {
     /// How to find the peer. A leaf.
     #[pin]
     link: Mutex<Option<LinkConfig>>,
+    /// This node could listen on the address of the connection before.
+    pub(crate) listened: Atomic<bool>,
     /// Options as the administrator gave them.
     #[pin]
     pub(crate) settings: Settings,
@@ -157,6 +160,7 @@ impl Resource {
                 threads <- new_mutex!(Threads::default(), "rdb::threads"),
                 session <- new_mutex!(None, "rdb::session"),
                 link <- new_mutex!(None, "rdb::link"),
+                listened: Atomic::new(false),
                 settings <- Settings::new(),
             }),
             GFP_KERNEL,
@@ -334,8 +338,10 @@ impl Resource {
     pub(crate) fn connect(&self, link: LinkConfig) -> Result<(), Failure> {
         let net = link.net;
         let old = self.link.lock().replace(link);
+        let listened = self.listened.xchg(false, Relaxed);
         let result = self.admin(Request::Connect(net));
         if result.is_err() {
+            self.listened.store(listened, Relaxed);
             *self.link.lock() = old;
         }
         result

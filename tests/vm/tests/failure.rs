@@ -18,6 +18,7 @@ vm_tests!(
     frozen_without_data,
     fencing_handler,
     promotion_with_fencing,
+    port_taken_for_a_while,
 );
 
 /// A handler that records its call and ends with the code in /run/code, when there is one; until then it hangs.
@@ -379,5 +380,33 @@ fn promotion_with_fencing(ground: Ground) -> Result<()> {
     bed.b.run("echo 7 >/run/code")?;
     bed.b.run("rdbadm primary --force r0")?;
     rdb::wait_volume(&bed.b, 0, SETTLE, disks("UpToDate", "Outdated"))?;
+    bed.finish()
+}
+
+/// The link is cut, and when a node begins to listen again another program has the port: it goes on trying. The kernel says
+/// the same when it has no memory for a port.
+fn port_taken_for_a_while(ground: Ground) -> Result<()> {
+    let bed = Testbed::builder("port_taken_for_a_while", ground)
+        .disks(&[DiskSpec::mib(8)])
+        .boot()?;
+    rdb::start(&bed)?;
+    bed.a.run(
+        "(setsid socat -u TCP-LISTEN:7789,bind=192.168.1.11,reuseaddr,fork OPEN:/dev/null >/dev/null 2>&1 </dev/null &); true",
+    )?;
+    let listening = "ss -ltn | grep -q ':7789 '";
+    bed.a
+        .wait_until(listening, |output| output.code == 0, SETTLE)?;
+    bed.link.cut();
+    let refused = "dmesg | grep -q 'cannot listen on 192.168.1.11:7789: EADDRINUSE'";
+    bed.a
+        .wait_until(refused, |output| output.code == 0, SETTLE)?;
+    bed.a
+        .run("dd if=/dev/urandom of=/dev/rdb0 bs=4k count=64 oflag=direct status=none")?;
+    bed.a.run("pkill -x socat")?;
+    bed.link.restore();
+    for node in bed.nodes() {
+        rdb::wait_volume(node, 0, SETTLE, Volume::in_sync)?;
+    }
+    rdb::assert_one_truth(&bed)?;
     bed.finish()
 }
