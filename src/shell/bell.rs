@@ -39,6 +39,16 @@ impl Bell {
         self.rung.xchg(false, Full)
     }
 
+    /// Forgets a ring.
+    pub(crate) fn hush(&self) {
+        self.rung.xchg(false, Full);
+    }
+
+    /// Waits for a ring, `ms` milliseconds at most; does not take it.
+    pub(crate) fn wait_timeout(&self, ms: u32) {
+        self.queue.wait_idle_timeout(|| self.rung.load(Acquire), ms);
+    }
+
     /// As [`Bell::wait`] for a thread that ends when it is told to.
     pub(crate) fn wait_in(&self, thread: &ThreadContext) -> bool {
         self.wait(|| thread.should_stop())

@@ -182,8 +182,20 @@ pub(crate) fn open(resource: &Arc<Resource>, pause_ms: u32) {
         Ok(session) => *resource.session.lock() = Some(session),
         Err(error) => {
             say!(pr_err: "{}: cannot start to connect: {:?}", resource.name(), error);
+            // The thread that would have paused is not there, and without a pause the next attempt follows at once.
+            rest(resource, pause_ms);
             finish_now(resource, &End::Lost(LinkFailure::NetworkFailure));
         }
+    }
+}
+
+/// Lets the worker rest `ms` milliseconds, or until there is something for it to do.
+fn rest(resource: &Resource, ms: u32) {
+    let bell = &resource.signals.worker;
+    // It was rung for what has been taken from the queue already; whoever puts more into it rings anew.
+    bell.hush();
+    if ms > 0 && !resource.queues(|queues| queues.has_work()) {
+        bell.wait_timeout(ms);
     }
 }
 

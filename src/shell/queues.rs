@@ -261,6 +261,11 @@ impl Queues {
         self.work.pop()
     }
 
+    /// Whether there is any.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.work.is_empty()
+    }
+
     /// An act for the disk worker.
     pub(crate) fn next_disk_work(&mut self) -> Option<Act> {
         self.disk_work.pop()

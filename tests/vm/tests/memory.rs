@@ -233,5 +233,25 @@ fn threads_without_memory(ground: Ground) -> Result<()> {
         }
         rdb::assert_one_truth(&bed).with_context(|| format!("round {round}"))?;
     }
+    no_memory_at_all(&bed)?;
     bed.finish()
+}
+
+/// While no thread for a link can be made the node tries once a second, not as fast as it can.
+fn no_memory_at_all(bed: &Testbed) -> Result<()> {
+    let node = &bed.a;
+    let attempts = || -> Result<usize> {
+        let log = node.console()?;
+        Ok(log.matches("cannot start to connect").count())
+    };
+    node.run(&SCARCE.replace("echo 10 ", "echo 100 "))?;
+    bed.link.cut();
+    rdb::wait_volume(node, 0, SETTLE, |v| v.connection != "Connected")?;
+    let before = attempts()?;
+    std::thread::sleep(Duration::from_secs(10));
+    let more = attempts()? - before;
+    node.run(ENOUGH)?;
+    bed.link.restore();
+    ensure!(more <= 20, "{more} attempts to connect in ten seconds");
+    rdb::assert_one_truth(bed).context("after a time without any memory")
 }
