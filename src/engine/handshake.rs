@@ -257,7 +257,11 @@ impl<M: Memory> Resource<M> {
         if is_unaware(os, ps, volume) {
             // What it says of this disk is still to come.
         } else if matches!(ns.conn, C::Connected | C::WFBitMapS) && ns.disk == D::Negotiating {
-            ns.disk = volume.after_attach;
+            // A peer without a disk cannot say whether this one is good enough for a Primary that has gone on without it.
+            ns.disk = match ns.pdsk < D::Negotiating {
+                true => volume.state_without_peer(),
+                false => volume.after_attach,
+            };
         } else if ns.conn > C::Connected && ns.disk == D::Negotiating {
             ns.disk = volume.after_attach.min(D::Outdated).max(D::Inconsistent);
         }

@@ -95,7 +95,9 @@ impl World {
             // The peer has refused this disk, or it has refused the peer's, and would again: what is to be done needs it attached alone.
             let refused = self.split_brain || self.unrelated || self.chaos.is_unwilling();
             if refused && !unconnected {
-                return self.command(n, Request::Disconnect { force: false });
+                // A Primary lives on the peer's data, and does not part with them for the asking.
+                let force = state.role == Role::Primary;
+                return self.command(n, Request::Disconnect { force });
             }
             if self.unrelated && self.chaos.victim == Some(n) {
                 self.unrelated = false;
@@ -174,7 +176,7 @@ impl World {
             };
             self.chaos.best_of_bad = Some(better);
         } else {
-            // A resync that could not copy some blocks is tried again. A Primary does not part with its data for the asking.
+            // A resync that could not copy some blocks is tried again.
             let lives_on = |s: &State| s.role == Role::Primary && s.disk < DiskState::UpToDate;
             let force = states.iter().any(lives_on);
             self.command(A, Request::Disconnect { force });

@@ -494,8 +494,10 @@ impl World {
         match work.io.op {
             AppOp::Read => {
                 flight.views.push(view(n, &self.nodes[n].state()));
-                // A Primary that has lost both good copies still reads what it has caught up with; nobody promises more.
-                let settled = self.link_is_intact() && !self.oracle.forked;
+                // A Primary that has lost both good copies still reads what it has caught up with; nobody promises more. Nor does
+                // anybody before it has met the peer, which may have been made Primary meanwhile.
+                let met = self.nodes[n].state().conn >= ConnState::Connected;
+                let settled = met && self.link_is_intact() && !self.oracle.forked;
                 let alone = !settled && flight.views.contains(&(1 - n));
                 if !alone {
                     self.oracle.read(&flight.views, work);
@@ -531,7 +533,15 @@ impl World {
         if has && flight.connection == over && is_synced(&state) && is_synced(&peer.state()) {
             self.oracle.check_remote(work, peer);
         }
-        let remote = if has { Remote::Has } else { Remote::Not };
+        // The peer may be said to lose its disk, and not have lost it yet.
+        let written = || {
+            let mut cells = self.area.span(&work.io.range);
+            over.is_some() && cells.all(|cell| peer.disk.cells[cell] == work.content())
+        };
+        let remote = match has || written() {
+            true => Remote::Has,
+            false => Remote::Not,
+        };
         if remote == Remote::Not || work.local != Some(true) {
             say!(
                 self.trace,
