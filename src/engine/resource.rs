@@ -342,6 +342,7 @@ impl<M: Memory> Resource<M> {
         self.start_what_follows(v, &old, &new, fx);
         self.call_if_degraded(v, &old, &new, fx);
         self.call_after_resync(v, &old, &new, fx);
+        self.met_before_mint(v, fx);
         self.thaw(v, &old, fx);
         self.lower_after_error(v, "an I/O error on the lower disk was passed on", fx);
     }

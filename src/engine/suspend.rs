@@ -95,8 +95,22 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
-        if core::mem::take(&mut volume.trouble.mint) && volume.out_of_sync() > 0 {
+        // Otherwise it stays due until the nodes have met: I/O may go on before.
+        if volume.trouble.mint && volume.out_of_sync() > 0 {
+            volume.trouble.mint = false;
             self.mint(v, fx);
+        }
+    }
+
+    /// The peer, which was lost while I/O is suspended, has the same data as this node: no new current UUID is due.
+    pub(crate) fn met_before_mint(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let met = |volume: &&mut Volume<M>| {
+            volume.state.conn >= C::Connected && volume.state.pdsk >= D::Inconsistent
+        };
+        if let Some(volume) = self.vol_mut(v).filter(met) {
+            if core::mem::take(&mut volume.trouble.mint) {
+                self.settle_all(fx);
+            }
         }
     }
 
