@@ -3,6 +3,7 @@
 //! Scenarios of failure, step by step.
 
 mod fencing;
+mod last_copy;
 mod meeting;
 mod pair;
 mod suspension;
