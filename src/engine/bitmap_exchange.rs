@@ -182,6 +182,9 @@ impl<M: Memory> Resource<M> {
         let Some(volume) = self.vol_mut(v) else {
             return;
         };
+        if core::mem::take(&mut volume.missed_end) {
+            volume.generation.clear_bitmap();
+        }
         let uuid = volume.generation.make_sync_uuid(random);
         self.superblock_changed(v, fx);
         self.announce(v, Announcement::SyncUuid(uuid), fx);

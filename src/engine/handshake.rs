@@ -5,7 +5,7 @@
 
 use crate::decision::{Meeting, Verdict};
 use crate::effects::{Act, Effects, Notice, VolumeIndex};
-use crate::generation::{Generation, PeerGeneration};
+use crate::generation::{Correction, Generation, PeerGeneration};
 use crate::handler::Handler;
 use crate::link::LinkFailure;
 use crate::meeting::{settle, Encounter, Settlement, Step};
@@ -351,9 +351,11 @@ impl<M: Memory> Resource<M> {
             always: net.always_after_split_brain,
         });
         let settled = answered(settled, &os, ps);
-        let corrected = settled
-            .decision
-            .correction
+        let correction = settled.decision.correction;
+        // Until the resync begins, the old bitmap UUID is what says that the bits mean something.
+        volume.missed_end = correction == Some(Correction::OwnMissedEnd);
+        let corrected = correction
+            .filter(|correction| *correction != Correction::OwnMissedEnd)
             .is_some_and(|correction| correction.apply(&mut volume.generation, &mut peer.uuids));
         fx.act(Act::Notice(Notice::Handshake { volume: v, settled }));
         let verdict = settled.verdict;

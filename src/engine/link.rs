@@ -334,6 +334,7 @@ impl<M: Memory> Resource<M> {
                 volume.bitmap_in = None;
                 volume.bitmap_out = None;
                 volume.early_sync_uuid = None;
+                volume.missed_end = false;
                 volume.early_state = None;
                 volume.peer_generation = None;
                 volume.consider_resync = false;

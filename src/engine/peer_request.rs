@@ -336,6 +336,7 @@ impl<M: Memory> Resource<M> {
             return;
         };
         let (v, op, range, flags) = (request.volume, request.op, request.range, request.flags);
+        let block_id = request.block_id;
         let now = self.now;
         let resync = matches!(request.kind, Kind::ResyncRead | Kind::ResyncWrite);
         if let Some(request) = self.peer.get_mut(slot) {
@@ -365,6 +366,10 @@ impl<M: Memory> Resource<M> {
             fua,
             preflush,
         });
+        // Not sooner: what is held back goes with the connection.
+        if flags.contains(DataFlags::SEND_RECEIVE_ACK) {
+            self.acknowledge(v, Packet::RecvAck, range, block_id, fx);
+        }
     }
 
     fn is_held_back(&self, slot: PeerSlot, request: &PeerRequest) -> bool {

@@ -94,9 +94,6 @@ impl<M: Memory> Resource<M> {
                 ..PeerRequest::new(Kind::Write, v, range, generation)
             };
         }
-        if flags.contains(DataFlags::SEND_RECEIVE_ACK) {
-            self.acknowledge(v, Packet::RecvAck, range, block_id, fx);
-        }
         self.run_or_hold(slot, fx);
     }
 

@@ -222,6 +222,8 @@ pub struct Chaos {
     pub(crate) victim: Option<usize>,
     /// A Primary that stands in the way of a resync.
     pub(crate) in_the_way: Option<usize>,
+    /// Two Primaries have met.
+    pub(crate) two_primaries: bool,
     /// The better one of two nodes that both have no good data.
     pub(crate) best_of_bad: Option<usize>,
     /// How often the operator has looked at nodes that are connected and do not get anywhere.
@@ -239,6 +241,7 @@ impl Chaos {
             mend_at: 0,
             victim: None,
             in_the_way: None,
+            two_primaries: false,
             best_of_bad: None,
             stuck: 0,
         }

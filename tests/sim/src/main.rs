@@ -36,7 +36,7 @@ struct Arguments {
     /// Play seeds for this long.
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
-    /// Go on after a failure, and list all of them at the end.
+    /// Go on after a failure, and list all of them.
     #[arg(long)]
     keep_going: bool,
     /// The first seed.
@@ -155,6 +155,11 @@ fn many(arguments: &Arguments) -> ExitCode {
                     let (tally, result) = play(&recipe, &quiet);
                     if let (Err(failure), Ok(mut failed)) = (result, failed.lock()) {
                         stop.store(!arguments.keep_going, Ordering::Relaxed);
+                        if arguments.keep_going {
+                            let what = failure.what.lines().next().unwrap_or_default();
+                            let (seed, steps) = (recipe.seed, failure.steps);
+                            bar.suspend(|| println!("seed {seed} step {steps}: {what}"));
+                        }
                         failed.push((recipe, failure));
                     }
                     if let Ok(mut total) = total.lock() {
@@ -170,10 +175,6 @@ fn many(arguments: &Arguments) -> ExitCode {
     println!("{}", summary::print(&total));
     println!("{:.0} s on {jobs} threads", begun.elapsed().as_secs_f64());
     let mut failed = failed.into_inner().unwrap_or_default();
-    for (recipe, failure) in failed.iter().filter(|_| arguments.keep_going) {
-        let what = failure.what.lines().next().unwrap_or_default();
-        println!("seed {} step {}: {what}", recipe.seed, failure.steps);
-    }
     println!("{} violations", failed.len());
     match failed.pop() {
         None => return ExitCode::SUCCESS,

@@ -407,9 +407,6 @@ impl Node {
                 ..
             } => {
                 say!(self.trace, self.name, "disk <- peer {op:?} {}", at(&range));
-                if op != DiskOp::Read {
-                    self.q.events.push(Event::PeerWrites);
-                }
                 self.running.push(Running::Peer {
                     slot,
                     op,

@@ -22,6 +22,7 @@ impl World {
             self.unrelated = false;
             self.chaos.victim = None;
             self.chaos.in_the_way = None;
+            self.chaos.two_primaries = false;
             self.chaos.best_of_bad = None;
             self.chaos.stuck = 0;
         }

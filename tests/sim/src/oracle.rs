@@ -62,6 +62,8 @@ struct Expectation {
     versions: Vec<Vec<Version>>,
     /// It misses a write that was acknowledged.
     lacks: bool,
+    /// It misses one that was on its way when the connection was lost, and that the protocol promises to be on the other disk alone.
+    lacks_until_failure: bool,
     /// It is said to be a mixture of old and new, and must not be used.
     garbage: bool,
     /// It is one: data came since then.
@@ -82,6 +84,7 @@ impl Expectation {
             settled: vec![0; cells],
             versions: vec![Vec::new(); cells],
             lacks: false,
+            lacks_until_failure: false,
             garbage: true,
             mixed: false,
             damaged: false,
@@ -241,7 +244,13 @@ impl Oracle {
             }
         }
         self.nodes[p].lacks |= !local;
-        self.nodes[1 - p].lacks |= remote == Remote::Not;
+        if remote == Remote::Not {
+            let on_its_way = work.sent_over.is_some() && self.protocol != ReplicationProtocol::C;
+            match on_its_way {
+                true => self.nodes[1 - p].lacks_until_failure = true,
+                false => self.nodes[1 - p].lacks = true,
+            }
+        }
         if work.io.fua {
             if local {
                 self.make_durable(p, &work.io.range, now);
@@ -345,14 +354,19 @@ impl Oracle {
             self.nodes[n].garbage |= !failed;
             self.nodes[n].damaged |= failed;
         }
+        let damaged = self.nodes[n].damaged;
         if new.disk == DiskState::UpToDate {
             self.nodes[n].damaged = false;
+        }
+        if new.disk == DiskState::Failed {
+            self.nodes[1 - n].lacks_until_failure = false;
         }
         let gone = new.disk == DiskState::Failed || new.conn < ConnState::Connected;
         if gone && (old.disk != new.disk || old.conn != new.conn) {
             self.forget_sent(n);
         }
-        if new.disk == DiskState::UpToDate && self.nodes[n].garbage {
+        let by_force = damaged && why == "promoted by the administrator";
+        if new.disk == DiskState::UpToDate && (self.nodes[n].garbage || by_force) {
             match why {
                 "resync finished" => self.resync_done(n),
                 "promoted by the administrator" | "the initial resync is skipped" => {
@@ -365,7 +379,7 @@ impl Oracle {
             }
         }
         if new.role == Role::Primary && old.role != Role::Primary {
-            self.forked |= self.nodes[n].lacks;
+            self.forked |= self.lacks(n);
             if new.disk == DiskState::UpToDate {
                 self.promoted(n, node);
             }
@@ -383,7 +397,7 @@ impl Oracle {
 
     fn resync_begins(&mut self, target: usize) {
         let source = 1 - target;
-        let loses = self.nodes[source].lacks && !self.nodes[target].lacks;
+        let loses = self.lacks(source) && !self.lacks(target);
         let spoilt = self.nodes[target].garbage || self.nodes[target].damaged;
         if loses && !self.forked && !spoilt {
             violation!(
@@ -454,7 +468,7 @@ impl Oracle {
         let now = self.tick();
         self.changed = false;
         let primary = (0..2).find(|&n| nodes[n].state().role == Role::Primary);
-        let judge = primary.or_else(|| (0..2).find(|&n| !self.nodes[n].lacks));
+        let judge = primary.or_else(|| (0..2).find(|&n| !self.lacks(n)));
         for cell in 0..self.area.cells() {
             let [a, b] = [0, 1].map(|n: usize| nodes[n].disk.cells[cell]);
             if a != b {
@@ -479,6 +493,7 @@ impl Oracle {
         }
         for node in &mut self.nodes {
             node.lacks = false;
+            node.lacks_until_failure = false;
             node.garbage = false;
             node.mixed = false;
         }
@@ -521,7 +536,7 @@ impl Oracle {
         if node.garbage {
             text.push_str(" (inconsistent)");
         }
-        if node.lacks {
+        if self.lacks(n) {
             text.push_str(" (stale)");
         }
         text
@@ -548,7 +563,7 @@ impl Oracle {
 
     /// Whether an acknowledged write is missing on the disk of `n`.
     pub fn lacks(&self, n: usize) -> bool {
-        self.nodes[n].lacks
+        self.nodes[n].lacks || self.nodes[n].lacks_until_failure
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use rdb_engine::admin::Refusal;
-use rdb_engine::effects::{Act, Effects, Notice, Outcome, Payload};
+use rdb_engine::effects::{Act, DiskOp, Effects, Notice, Outcome, Payload};
 use rdb_engine::meeting::Settlement;
 use rdb_engine::request::{AppIo, AppOp};
 use rdb_engine::wire::{Command, DiskState, Header, HeaderFormat, Socket, State};
@@ -207,6 +207,11 @@ impl Effects for Queues {
             Act::OpenLink { .. } => self.work.push_back(act),
             Act::RunHandler { .. } => self.handlers.push(act),
             Act::SubmitApp { .. } | Act::SubmitPeer { .. } | Act::ReleasePeer { .. } => {
+                if let Act::SubmitPeer { op, .. } = act {
+                    if op != DiskOp::Read {
+                        self.events.push(Event::PeerWrites);
+                    }
+                }
                 self.tasks.push(act);
             }
             Act::FlushDisk { .. }

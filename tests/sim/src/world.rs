@@ -589,6 +589,7 @@ impl World {
         (asked && node.admin_busy())
             || self.split_brain
             || self.unrelated
+            || self.chaos.two_primaries
             || self.chaos.is_unwilling()
     }
 
@@ -640,6 +641,9 @@ impl World {
                 | "the peer's data are not those that this diskless Primary has used",
             ) => {
                 self.chaos.in_the_way = Some(n);
+            }
+            Notice::Peer("the other node is Primary, and two Primaries are not allowed") => {
+                self.chaos.two_primaries = true;
             }
             Notice::Peer("this node should be sync source, but its disk is Inconsistent") => {
                 self.chaos.best_of_bad = Some(n);
