@@ -157,6 +157,8 @@ const STEPS: &[Step] = &[
             && n.disk != D::UpToDate && n.disk != D::Diskless && (n.conn <= C::WFSyncUUID || n.conn != o.conn),
         ReturnCode::IN_TRANSIENT_STATE),
     (|o, n| matches!(n.conn, C::StartingSyncS | C::StartingSyncT) && o.conn < C::Connected, ReturnCode::NEED_CONNECTION),
+    (|o, n| matches!(n.conn, C::StartingSyncS | C::StartingSyncT) && n.conn != o.conn && o.disk == D::Negotiating,
+        ReturnCode::IN_TRANSIENT_STATE),
 ];
 
 /// Checks a change that may be refused: the first rule that the new state breaks and the old one did not, then the

@@ -274,7 +274,11 @@ impl Oracle {
             let version = node.versions[cell][i];
             node.base[cell] = version.content;
             node.settled[cell] = version.stamp;
-            node.versions[cell].drain(..=i);
+            let hardened: Vec<Version> = node.versions[cell].drain(..=i).collect();
+            // A block may have been copied to a target while it held any of them.
+            if let Some(begin) = &mut self.nodes[1 - n].target_of {
+                Rc::make_mut(begin).versions[cell].extend(hardened);
+            }
         }
     }
 
