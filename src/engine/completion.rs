@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::request::{AppOp, AppRequest, Part};
 use crate::resource::Resource;
 use crate::volume::Volume;
-use crate::wire::DiskState;
+use crate::wire::{ConnState, DiskState};
 
 impl<M: Memory> Resource<M> {
     /// The local TCP stack has the data of a write (protocol A).
@@ -89,6 +89,30 @@ impl<M: Memory> Resource<M> {
             }
         }
         self.settle(slot, fx);
+    }
+
+    /// The peer has refused a write. That its disk is gone it says on the other stream: before that nothing on the own disk tells that
+    /// only this node has the write, and it is not done.
+    pub(crate) fn remote_refused(&mut self, v: VolumeIndex, slot: AppSlot, fx: &mut dyn Effects) {
+        let unaware = |volume: &Volume<M>| {
+            volume.state.conn >= ConnState::Connected && volume.state.pdsk == DiskState::UpToDate
+        };
+        match (self.vol(v).is_some_and(unaware), self.app.get_mut(slot)) {
+            (true, Some(request)) => request.refused = true,
+            _ => self.remote_done(slot, false, fx),
+        }
+    }
+
+    /// The peer has said what became of the disk that refused writes.
+    pub(crate) fn end_refused(&mut self, v: VolumeIndex, fx: &mut dyn Effects) {
+        let mut at = self.app.first();
+        while let Some(slot) = at {
+            at = self.app.after(slot);
+            let refused = |request: &AppRequest| request.volume == v && request.refused;
+            if self.app.get(slot).is_some_and(refused) {
+                self.remote_done(slot, false, fx);
+            }
+        }
     }
 
     /// Completes a request whose parts are finished, and frees its slot when nothing needs it any more.

@@ -238,7 +238,7 @@ impl<M: Memory> Resource<M> {
                 if let (Some(volume), Some(range)) = (self.vol_mut(v), range) {
                     volume.mark(&range);
                 }
-                self.remote_done(slot, false, fx);
+                self.remote_refused(v, slot, fx);
             }
             None => {
                 let range: Range = ack

@@ -88,6 +88,8 @@ pub struct AppRequest {
     pub(crate) done: bool,
     /// The remote part ends when the peer's disk has it, and not before.
     pub(crate) until_written: bool,
+    /// The peer has refused it, and has not said yet what became of its disk.
+    pub(crate) refused: bool,
     /// The peer said that the blocks are in sync now.
     pub(crate) in_sync: bool,
     /// Accepted, not started: it waits for the activity log, or for a transition to end.
@@ -392,6 +394,7 @@ impl<M: Memory> Resource<M> {
             epoch: None,
             done: false,
             until_written: false,
+            refused: false,
             in_sync: false,
             parked: false,
             hold: Hold::default(),

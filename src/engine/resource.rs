@@ -384,9 +384,10 @@ impl<M: Memory> Resource<M> {
                 DiskState::Diskless | DiskState::Failed | DiskState::Outdated
             );
         let peer_lost = involved && ((had && has_not) || unknown_to_none);
+        // A Primary without a disk goes on with the data of this one.
         let diskless_peer_promoted = new.pdsk < DiskState::Inconsistent
             && new.peer == Role::Primary
-            && old.peer != Role::Primary;
+            && (old.peer != Role::Primary || old.disk != DiskState::UpToDate);
         if volume.generation.bitmap == 0
             && new.disk == DiskState::UpToDate
             && (peer_lost || diskless_peer_promoted)
@@ -517,6 +518,9 @@ impl<M: Memory> Resource<M> {
         }
         if old.pdsk >= DiskState::Inconsistent && new.pdsk <= DiskState::Failed {
             self.mark_unacknowledged(v);
+        }
+        if old.pdsk == DiskState::UpToDate && new.pdsk != old.pdsk {
+            self.end_refused(v, fx);
         }
         if old.disk != new.disk && new.disk == DiskState::Diskless {
             // Requests that waited for metadata of this disk need not wait any more.
