@@ -47,8 +47,26 @@ impl<M: Memory> Resource<M> {
         let Some(disk) = &volume.disk else {
             return false;
         };
-        volume.bitmap_out = Some(BitmapSender::new(disk.bitmap.bits(), use_rle));
+        // A series that was begun has to come to its end: the peer counts the bits.
+        match volume.bitmap_out {
+            Some(_) => volume.bitmaps_waiting = volume.bitmaps_waiting.saturating_add(1),
+            None => volume.bitmap_out = Some(BitmapSender::new(disk.bitmap.bits(), use_rle)),
+        }
         true
+    }
+
+    /// A series is complete; another one may have been asked for meanwhile.
+    fn end_bitmap_series(&mut self, v: VolumeIndex) {
+        let use_rle = self.net.is_none_or(|net| net.use_rle);
+        let Some(volume) = self.vol_mut(v) else {
+            return;
+        };
+        volume.bitmap_out = None;
+        if let Some(left) = volume.bitmaps_waiting.checked_sub(1) {
+            volume.bitmaps_waiting = left;
+            let bits = bits_of(volume.capacity);
+            volume.bitmap_out = Some(BitmapSender::new(bits, use_rle));
+        }
     }
 
     /// Writes the next packet of the bitmap series into `out` (4096 bytes); `None` if the series is complete. Called by the sender
@@ -66,7 +84,7 @@ impl<M: Memory> Resource<M> {
         match packet {
             Ok(Some(len)) => Some(len),
             _ => {
-                volume.bitmap_out = None;
+                self.end_bitmap_series(v);
                 None
             }
         }

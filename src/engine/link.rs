@@ -333,6 +333,7 @@ impl<M: Memory> Resource<M> {
                 volume.announcements.clear();
                 volume.bitmap_in = None;
                 volume.bitmap_out = None;
+                volume.bitmaps_waiting = 0;
                 volume.early_sync_uuid = None;
                 volume.missed_end = false;
                 volume.early_state = None;

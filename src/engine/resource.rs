@@ -392,7 +392,8 @@ impl<M: Memory> Resource<M> {
             && new.disk == DiskState::UpToDate
             && (peer_lost || diskless_peer_promoted)
         {
-            if new.is_suspended() {
+            // A Primary whose I/O is suspended has no new data yet. What a Secondary has got it has.
+            if new.is_suspended() && new.role == Role::Primary {
                 volume.trouble.mint = true;
                 return;
             }

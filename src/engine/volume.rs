@@ -282,6 +282,8 @@ pub struct Volume<M: Memory> {
     pub(crate) peer_max_bio: u32,
     pub(crate) bitmap_in: Option<Series>,
     pub(crate) bitmap_out: Option<BitmapSender>,
+    /// Series that were asked for before the one that is being sent was complete.
+    pub(crate) bitmaps_waiting: u8,
     /// This node has missed the end of the last resync to the peer; when the next one begins, its bitmap UUID is history.
     pub(crate) missed_end: bool,
     /// A sync UUID that came before this node was ready for it.
@@ -338,6 +340,7 @@ impl<M: Memory> Volume<M> {
             peer_max_bio: 4096,
             bitmap_in: None,
             bitmap_out: None,
+            bitmaps_waiting: 0,
             missed_end: false,
             early_sync_uuid: None,
             discard_my_data: false,
