@@ -98,7 +98,7 @@ impl<M: Memory> Resource<M> {
             volume.state.conn >= ConnState::Connected && volume.state.pdsk == DiskState::UpToDate
         };
         match (self.vol(v).is_some_and(unaware), self.app.get_mut(slot)) {
-            (true, Some(request)) => request.refused = true,
+            (true, Some(request)) if !request.disk_gone => request.refused = true,
             _ => self.remote_done(slot, false, fx),
         }
     }
@@ -302,6 +302,9 @@ impl<M: Memory> Resource<M> {
             };
             if let Some(range) = self.app.get(slot).filter(sent).map(|r| r.io.range) {
                 self.vol_mut(v).map(|volume| volume.mark(&range));
+                if let Some(request) = self.app.get_mut(slot) {
+                    request.disk_gone = true;
+                }
             }
         }
     }

@@ -90,6 +90,8 @@ pub struct AppRequest {
     pub(crate) until_written: bool,
     /// The peer has refused it, and has not said yet what became of its disk.
     pub(crate) refused: bool,
+    /// The peer has said since it was sent that its disk is gone.
+    pub(crate) disk_gone: bool,
     /// The peer said that the blocks are in sync now.
     pub(crate) in_sync: bool,
     /// Accepted, not started: it waits for the activity log, or for a transition to end.
@@ -395,6 +397,7 @@ impl<M: Memory> Resource<M> {
             done: false,
             until_written: false,
             refused: false,
+            disk_gone: false,
             in_sync: false,
             parked: false,
             hold: Hold::default(),
@@ -468,6 +471,8 @@ impl<M: Memory> Resource<M> {
         // The peer's time for an answer begins here, however long the write was parked.
         request.since = now;
         request.remote = Part::Pending;
+        request.refused = false;
+        request.disk_gone = false;
         request.epoch = Some(epoch);
         let (v, io) = (request.volume, request.io);
         let Some(volume) = self.vol_mut(v) else {

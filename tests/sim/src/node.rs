@@ -671,9 +671,16 @@ impl Node {
             .packet(now, socket, &header, &packet, slot, &mut self.q);
     }
 
-    /// A request of the application is on the disk, or to be answered by the peer.
+    /// A request of the application is on the disk. What a disk still has that was given up by force has ended.
     pub fn has_app_io(&self) -> bool {
-        let app = |running: &Running| matches!(running, Running::App { .. });
+        let pending = |slot: u32, stamp: Stamp| {
+            let work = self.q.app[slot as usize].as_ref();
+            work.is_some_and(|work| work.stamp == stamp)
+        };
+        let app = |running: &Running| match running {
+            Running::App { slot, work, .. } => pending(*slot, work.stamp),
+            Running::Peer { .. } => false,
+        };
         self.running.iter().any(app)
     }
 

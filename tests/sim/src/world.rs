@@ -670,6 +670,9 @@ impl World {
                 node.is_idle(),
                 node.admin,
             );
+            for work in node.q.app.iter().flatten() {
+                text += &format!("  unfinished: {work:?}\n");
+            }
         }
         text + &self.trace.tail(80)
     }
