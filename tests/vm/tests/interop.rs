@@ -38,6 +38,12 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
 ];
 
+/// What may be complained of besides, where a Primary is killed while it writes.
+const KILLED: (&str, &str) = (
+    r"drbd r0: error receiving Data, e: -5 l: [1-9][0-9]*!",
+    "the killed Primary had sent a part of a write only",
+);
+
 struct Pair {
     bed: Testbed,
     rdb_first: bool,
@@ -148,6 +154,12 @@ impl Pair {
 
     /// Both leave in order; no kernel has complained.
     fn finish(self) -> Result<()> {
+        self.finish_allowing(&[])
+    }
+
+    /// As [`Pair::finish`], where some more may be complained of.
+    fn finish_allowing(self, more: &[(&str, &str)]) -> Result<()> {
+        let allowed = [ALLOWED, more].concat();
         for end in self.ends() {
             if end.volume()?.roles.0 == "Primary" {
                 end.admin("secondary")?;
@@ -157,7 +169,7 @@ impl Pair {
             end.away()?;
         }
         for end in self.ends() {
-            end.node.check_complaints(ALLOWED)?;
+            end.node.check_complaints(&allowed)?;
         }
         self.bed.finish()
     }
@@ -312,7 +324,7 @@ fn one_crashes(ground: Ground, rdb_first: bool) -> Result<()> {
             .with_context(|| what("dies as Primary"))?;
         other.admin("secondary")?;
     }
-    pair.finish()
+    pair.finish_allowing(&[KILLED])
 }
 
 fn secondary_dies(
