@@ -54,7 +54,7 @@ demo: module tools guests ## Play the how-to on two emulated machines: replicate
 vm: module module-uml tools guests ## A shell in a testbed of two connected machines
 	$(TESTBED) rdb-vm
 
-bench: module tools guests ## Measure raw disk, rdb alone, rdb connected and stock drbd, and print the ratios
+bench: module tools guests ## Measure raw disk, rdb alone, rdb connected and stock drbd, and print ratios and targets
 	$(TESTBED) rdb-bench
 
 test: test-unit test-kapi test-vm ## All tests: engine, tools, kernel wrappers, then the virtual machines

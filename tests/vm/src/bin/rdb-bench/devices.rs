@@ -36,6 +36,9 @@ pub const BACKENDS: [Backend; 5] = [
     Backend::DrbdC,
 ];
 
+/// The raw disk and those whose peer is gone: all that works for them is one machine's.
+pub const ALONE: [Backend; 3] = [Backend::Raw, Backend::RdbAlone, Backend::DrbdAlone];
+
 impl Backend {
     /// Name in the tables.
     pub fn name(self) -> &'static str {

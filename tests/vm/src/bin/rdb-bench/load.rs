@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rdb_testbed::{Node, Testbed, Way};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,10 @@ pub struct Run {
     pub second: Option<Counts>,
     /// Ethernet frames from the first node to the second and back, per operation.
     pub frames: [f64; 2],
+    /// Part of the time that the first node's processor was not idle.
+    pub busy: f64,
+    /// Microseconds that it was not idle, per operation.
+    pub busy_us: f64,
 }
 
 /// What emulation does not distort as it does times, per operation. fio's own start is in it.
@@ -136,6 +140,41 @@ impl Snapshot {
             disk_writes: per(self.disk_writes, before.disk_writes),
             disk_flushes: per(self.disk_flushes, before.disk_flushes),
         }
+    }
+}
+
+/// What a node's processor, of which there is one, has done so far, in hundredths of a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Times {
+    uptime: u64,
+    idle: u64,
+}
+
+impl Times {
+    /// fio has this run just before its first request and just after its last one; the output is in a file in its folder.
+    const COMMAND: &str = "cat /proc/uptime /proc/stat";
+
+    /// The line of the uptime, then `cpu` with user, nice, system, idle and iowait time, and more lines.
+    fn parse(text: &str) -> Result<Self> {
+        let mut lines = text.lines();
+        let uptime = lines.next().and_then(|line| line.split_once(' '));
+        let (uptime, _) = uptime.with_context(|| format!("no uptime: {text}"))?;
+        let words = lines.next().and_then(|line| line.strip_prefix("cpu "));
+        let words: Vec<&str> = words.unwrap_or_default().split_whitespace().collect();
+        let [_, _, _, idle, iowait, ..] = words[..] else {
+            bail!("no processor times: {text}");
+        };
+        Ok(Self {
+            uptime: (uptime.parse::<f64>()? * 100.0).round() as u64,
+            idle: idle.parse::<u64>()? + iowait.parse::<u64>()?,
+        })
+    }
+
+    /// Time that passed since, and the part of it in which there was something to do.
+    fn since(&self, before: &Self) -> (u64, u64) {
+        let passed = self.uptime.saturating_sub(before.uptime);
+        let idle = self.idle.saturating_sub(before.idle);
+        (passed, passed.saturating_sub(idle))
     }
 }
 
@@ -209,13 +248,17 @@ pub fn run(
     let disk = bed.a.ground().disk_device(backend.disk());
     let snapshot = Snapshot::command(&disk);
     let options = format!(
-        "{} --time_based --runtime={} --randseed={repetition}",
+        "{} --time_based --runtime={} --randseed={repetition} --exec_prerun='{}' --exec_postrun='{}'",
         workload.options,
-        length.as_secs()
+        length.as_secs(),
+        Times::COMMAND,
+        Times::COMMAND,
     );
     let load = fio(backend, &options, region);
-    let script =
-        format!("{snapshot}; echo '{MARK}'; {load} || exit; echo; echo '{MARK}'; {snapshot}");
+    let script = format!(
+        "cd /tmp; {snapshot}; echo '{MARK}'; {load} || exit; echo; echo '{MARK}'; {snapshot}\n\
+         echo '{MARK}'; cat bench.prerun.txt; echo '{MARK}'; cat bench.postrun.txt"
+    );
 
     let second = |node: &Node| -> Result<Option<Snapshot>> {
         let counts = backend
@@ -242,6 +285,8 @@ pub fn run(
     );
     let side = parse_report(report, workload.reads)?;
     let operations = side.total_ios;
+    let (begin, end) = (Times::parse(part()?)?, Times::parse(part()?)?);
+    let (passed, busy) = end.since(&begin);
     let per = |way: usize| {
         frames_after[way].saturating_sub(frames_before[way]) as f64 / operations as f64
     };
@@ -259,6 +304,8 @@ pub fn run(
             .zip(second_before)
             .map(|(after, before)| after.since(&before, operations)),
         frames: [per(0), per(1)],
+        busy: busy as f64 / passed.max(1) as f64,
+        busy_us: busy as f64 * 1e4 / operations as f64,
     })
 }
 
@@ -311,6 +358,20 @@ mod tests {
         };
         assert_eq!(after.since(&before, 100).switches, 2.0);
         assert!(Snapshot::parse("1 2 3\nctxt 5\n").is_err());
+    }
+
+    #[test]
+    fn times_of_the_processor_are_read() {
+        let text = "51.25 50.00\ncpu  20 1 30 5000 10 2 3 0 0 0\ncpu0 20 1 30 5000 10\n";
+        let before = Times::parse(text).unwrap();
+        assert_eq!((before.uptime, before.idle), (5125, 5010));
+        let after = Times {
+            uptime: 5425,
+            idle: 5110,
+        };
+        assert_eq!(after.since(&before), (300, 200));
+        assert!(Times::parse("51.25 50.00\n").is_err());
+        assert!(Times::parse("cpu  1 2 3 4 5\n").is_err());
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! Each node has five lower disks of the same kind. The first is used as it is; on the other four are a device of
 //! rdb and one of drbd that have lost their peer, and one of each that is connected with protocol C. fio loads
 //! them in turn, a few seconds each, and again, so that whatever else the host does hits all of them alike. The
-//! machines are emulated, so only ratios mean something.
+//! machines are emulated, so only ratios mean something. What has no peer is then compared once more on lower disks
+//! that QEMU holds back, since a disk of the emulator is otherwise faster than its processor.
 
 #![forbid(unsafe_code)]
 
 mod devices;
+mod limited;
 mod load;
 mod progress;
 mod report;
@@ -22,7 +24,8 @@ use rdb_testbed::{DiskSpec, Ground, Testbed};
 use serde::Serialize;
 
 use crate::{
-    devices::{BACKENDS, Stack, Sync},
+    devices::{ALONE, BACKENDS, Stack, Sync},
+    limited::Limited,
     load::{Run, WORKLOADS},
     progress::Progress,
     report::Conditions,
@@ -43,12 +46,19 @@ struct Arguments {
     /// Size in GiB of the cold area that the cost of the activity log is measured on
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1024))]
     cold: u32,
+    /// Requests a second that QEMU lets each lower disk have, the raw one too, for a comparison of the raw disk, rdb
+    /// alone and drbd alone beside disks that are slower than the emulated processor; several with commas between
+    #[arg(long, default_value = "1000,2000", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    iops: Vec<u32>,
     /// Two repetitions of one second on small disks: shows that it works, measures little
     #[arg(long)]
     quick: bool,
     /// Measure the cost of the activity log on the cold area and nothing else
-    #[arg(long, conflicts_with_all = ["repetitions", "seconds", "disk", "quick", "output", "json"])]
+    #[arg(long, conflicts_with_all = ["repetitions", "seconds", "disk", "iops", "quick", "output", "json"])]
     only_cold: bool,
+    /// Make the comparison beside limited disks, and beside the same disks without a limit, and nothing else
+    #[arg(long, conflicts_with_all = ["only_cold", "cold", "output", "json"])]
+    only_limited: bool,
     /// Write the report as Markdown to this file, too
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -64,6 +74,7 @@ struct Results {
     conditions: Conditions,
     syncs: Vec<Sync>,
     runs: Vec<Run>,
+    limited: Vec<Limited>,
     cold: targets::Cold,
 }
 
@@ -75,7 +86,11 @@ fn main() -> Result<()> {
     if arguments.only_cold {
         return only_cold(&arguments);
     }
-    let measurements = u64::from(arguments.repetitions) * (BACKENDS.len() * WORKLOADS.len()) as u64;
+    if arguments.only_limited {
+        return only_limited(&arguments);
+    }
+    let measurements = u64::from(arguments.repetitions)
+        * (BACKENDS.len() * WORKLOADS.len() + ALONE.len() * arguments.iops.len()) as u64;
     // Booting, one first sync of each replicated device, and filling.
     let progress = Progress::new(measurements + 3 + 2 * Stack::BOTH.len() as u64);
     progress.step("booting two machines");
@@ -87,7 +102,10 @@ fn main() -> Result<()> {
         .boot()?;
     let mut conditions = Conditions::at_begin(&bed)?;
     let syncs = devices::set_up(&bed, arguments.disk, &progress)?;
+    fill(&bed, &arguments, &progress)?;
     let runs = measure(&bed, &arguments, &progress)?;
+    let limits: Vec<_> = arguments.iops.iter().copied().map(Some).collect();
+    let limited = limited::measure(&bed, &arguments, &limits, &progress)?;
     progress.step("random writes over a cold area");
     let cold = targets::cold(&bed, BACKENDS.len(), arguments.cold)?;
     progress.end();
@@ -98,6 +116,7 @@ fn main() -> Result<()> {
         conditions,
         syncs,
         runs,
+        limited,
         cold,
     };
     print!("{}", report::terminal(&results)?);
@@ -132,14 +151,41 @@ fn only_cold(arguments: &Arguments) -> Result<()> {
     bed.finish()
 }
 
+/// The devices that have no peer, without a limit of their disks and with each one.
+fn only_limited(arguments: &Arguments) -> Result<()> {
+    let mut limits = vec![None];
+    limits.extend(arguments.iops.iter().copied().map(Some));
+    let measurements = u64::from(arguments.repetitions) * (ALONE.len() * limits.len()) as u64;
+    let progress = Progress::new(measurements + 2 + 2 * Stack::BOTH.len() as u64);
+    progress.step("booting two machines");
+    let bed = Testbed::builder("bench_limited", Ground::Qemu)
+        .disks(&vec![DiskSpec::mib(arguments.disk.into()); BACKENDS.len()])
+        .memory(768)
+        .boot()?;
+    devices::set_up(&bed, arguments.disk, &progress)?;
+    fill(&bed, arguments, &progress)?;
+    let limited = limited::measure(&bed, arguments, &limits, &progress)?;
+    progress.end();
+    print!("{}", report::limited_terminal(&limited)?);
+    bed.finish()
+}
+
+/// Bytes at the begin of each device that are loaded.
+fn region(arguments: &Arguments) -> u64 {
+    u64::from(arguments.disk / 2) << 20
+}
+
+fn fill(bed: &Testbed, arguments: &Arguments, progress: &Progress) -> Result<()> {
+    progress.step("filling the devices");
+    for backend in BACKENDS {
+        load::fill(&bed.a, backend, region(arguments))?;
+    }
+    Ok(())
+}
+
 /// All measurements. Every second repetition goes through the devices backwards: a steady drift of the host's
 /// speed then cancels out.
 fn measure(bed: &Testbed, arguments: &Arguments, progress: &Progress) -> Result<Vec<Run>> {
-    let region = u64::from(arguments.disk / 2) << 20;
-    progress.step("filling the devices");
-    for backend in BACKENDS {
-        load::fill(&bed.a, backend, region)?;
-    }
     let mut runs = Vec::new();
     for repetition in 1..=arguments.repetitions {
         let mut order = BACKENDS;
@@ -155,8 +201,15 @@ fn measure(bed: &Testbed, arguments: &Arguments, progress: &Progress) -> Result<
                     backend.name()
                 ));
                 let length = Duration::from_secs(arguments.seconds.into());
-                let run = load::run(bed, backend, workload, region, length, repetition)
-                    .with_context(|| format!("{} on {}", workload.name, backend.name()))?;
+                let run = load::run(
+                    bed,
+                    backend,
+                    workload,
+                    region(arguments),
+                    length,
+                    repetition,
+                )
+                .with_context(|| format!("{} on {}", workload.name, backend.name()))?;
                 runs.push(run);
             }
         }

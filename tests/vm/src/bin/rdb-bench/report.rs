@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::{
     Results,
-    devices::{BACKENDS, Backend, Stack},
+    devices::{ALONE, BACKENDS, Backend, Stack},
+    limited::{self, Limited},
     load::{Counts, Run, WORKLOADS},
     statistics::Spread,
     targets,
@@ -94,8 +95,21 @@ fn source_revision() -> String {
 ///
 /// A measurement is missing.
 pub fn terminal(results: &Results) -> Result<String> {
+    show(&mut tables(results)?)
+}
+
+/// What [`terminal`] says of the limited disks only.
+///
+/// # Errors
+///
+/// A measurement is missing.
+pub fn limited_terminal(limited: &[Limited]) -> Result<String> {
+    show(&mut [limits(limited)?])
+}
+
+fn show(tables: &mut [Titled]) -> Result<String> {
     let mut text = String::new();
-    for (title, note, table) in &mut tables(results)? {
+    for (title, note, table) in tables {
         table.load_preset(presets::UTF8_FULL_CONDENSED);
         if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
             table.force_no_tty();
@@ -112,13 +126,15 @@ pub fn terminal(results: &Results) -> Result<String> {
 /// A measurement is missing.
 pub fn markdown(results: &Results) -> Result<String> {
     let (arguments, at) = (&results.arguments, &results.conditions);
+    let iops: Vec<String> = arguments.iops.iter().map(u32::to_string).collect();
     let mut text = format!(
-        "Command: `rdb-bench --repetitions {} --seconds {} --disk {}`. Host: {}, load average {} at the begin, {} at \
+        "Command: `rdb-bench --repetitions {} --seconds {} --disk {} --iops {}`. Host: {}, load average {} at the begin, {} at \
          the end.\nGuests: two, QEMU's emulator (TCG), one processor and 768 MiB each, stock kernel {}, {}; rdb of {}, \
          drbd.ko {}.\n",
         arguments.repetitions,
         arguments.seconds,
         arguments.disk,
+        iops.join(","),
         at.processor,
         at.load_at_begin,
         at.load_at_end,
@@ -144,6 +160,7 @@ fn tables(results: &Results) -> Result<Vec<Titled>> {
              raw: IOPS in the same repetition, median (least to greatest).",
             goals(results)?,
         ),
+        limits(&results.limited)?,
         (
             "rdb against drbd",
             "IOPS of rdb over IOPS of drbd in the same repetition: median (least to greatest). Above 1, rdb is faster.",
@@ -243,24 +260,83 @@ fn goals(results: &Results) -> Result<Table> {
         number(self::cold(cold)),
         verdict(cold.cost() <= targets::LOG_COST),
     ]);
-    let local = ratio(
-        &results.runs,
-        targets::LOCAL_LOAD,
-        Backend::RdbAlone,
-        Backend::Raw,
-    )?;
-    table.add_row(vec![
-        Cell::new(format!("rdb alone of raw, {}", targets::LOCAL_LOAD)),
-        number(format!("at least {:.0} %", targets::LOCAL * 100.0)),
-        number(format!(
-            "{:.0} % ({:.0} to {:.0})",
-            local.median * 100.0,
-            local.least * 100.0,
-            local.greatest * 100.0
-        )),
-        verdict(local.median >= targets::LOCAL),
-    ]);
+    let limited = results
+        .limited
+        .iter()
+        .map(|limited| (limited.limit, &limited.runs));
+    for (limit, runs) in std::iter::once((None, &results.runs)).chain(limited) {
+        let local = ratio(runs, targets::LOCAL_LOAD, Backend::RdbAlone, Backend::Raw)?;
+        let raw = select(runs, targets::LOCAL_LOAD, Backend::Raw);
+        let raw = spread(raw, |run| run.iops)?;
+        let disks = match limit {
+            None => "disks without a limit".to_owned(),
+            Some(_) => format!("disks of {}", limited::name(limit)),
+        };
+        table.add_row(vec![
+            Cell::new(format!(
+                "rdb alone of raw, {}, {disks}",
+                targets::LOCAL_LOAD
+            )),
+            number(format!("at least {:.0} %", targets::LOCAL * 100.0)),
+            number(percent(&local)),
+            match limit {
+                // The processor, not the disk, was what limited.
+                Some(limit) if raw.median < f64::from(limit) => {
+                    Cell::new("says nothing: raw disk below the limit").fg(Color::Yellow)
+                }
+                _ => verdict(local.median >= targets::LOCAL),
+            },
+        ]);
+    }
     Ok(table)
+}
+
+/// Median (least to greatest) of ratios.
+fn percent(ratios: &Spread) -> String {
+    let [median, least, greatest] =
+        [ratios.median, ratios.least, ratios.greatest].map(|ratio| ratio * 100.0);
+    format!("{median:.1} % ({least:.1} to {greatest:.1})")
+}
+
+fn limits(all: &[Limited]) -> Result<Titled> {
+    let mut table = table(&[
+        "disks",
+        "device",
+        "of raw",
+        "IOPS",
+        "IQR",
+        "mean us",
+        "p99 us",
+        "processor busy",
+        "us an operation",
+    ]);
+    for Limited { limit, runs } in all {
+        for backend in ALONE {
+            let of =
+                |value: fn(&Run) -> f64| spread(select(runs, targets::LOCAL_LOAD, backend), value);
+            let iops = of(|run| run.iops)?;
+            let raw = ratio(runs, targets::LOCAL_LOAD, backend, Backend::Raw)?;
+            table.add_row(vec![
+                Cell::new(limited::name(*limit)),
+                Cell::new(backend.name()),
+                number(percent(&raw)),
+                number(short(iops.median)),
+                number(format!("{:.1} %", iops.iqr * 100.0)),
+                number(short(of(|run| run.mean_us)?.median)),
+                number(short(of(|run| run.p99_us)?.median)),
+                number(format!("{:.0} %", of(|run| run.busy)?.median * 100.0)),
+                number(short(of(|run| run.busy_us)?.median)),
+            ]);
+        }
+    }
+    Ok((
+        "4k randwrite QD32 beside a slower disk",
+        "QEMU held all lower disks of the first node, the raw one too, back to so many requests a second \
+         (`block_set_io_throttle`, which lets a tenth of a second's worth through at once). Medians; of raw: IOPS in the same \
+         repetition (least to greatest). Processor: the emulated one of the first node from fio's first request to its last, \
+         fio's own work with it; a host that is busy with other things adds to it.",
+        table,
+    ))
 }
 
 fn ratios(runs: &[Run]) -> Result<Table> {
