@@ -296,15 +296,14 @@ impl<M: Memory> Resource<M> {
         let mut at = self.app.first();
         while let Some(slot) = at {
             at = self.app.after(slot);
-            let sent = |request: &&AppRequest| {
+            let sent = |request: &&mut AppRequest| {
                 let unclear = request.remote == Part::Pending || request.epoch.is_some();
                 request.volume == v && request.is_write() && unclear
             };
-            if let Some(range) = self.app.get(slot).filter(sent).map(|r| r.io.range) {
+            if let Some(request) = self.app.get_mut(slot).filter(sent) {
+                request.disk_gone = true;
+                let range = request.io.range;
                 self.vol_mut(v).map(|volume| volume.mark(&range));
-                if let Some(request) = self.app.get_mut(slot) {
-                    request.disk_gone = true;
-                }
             }
         }
     }

@@ -482,28 +482,27 @@ impl<M: Memory> Resource<M> {
         volume.counters.peer_pending += 1;
         let seq_num = volume.next_seq();
         let may_set_in_sync = is_syncing(volume.state.conn);
-        // Nobody reports that a packet without data was sent, so its acknowledgement is waited for, whatever the protocol.
-        let without_data = !matches!(io.op, AppOp::Write);
         // A write that is on no disk here is done when it is on the peer's: the promise of A and B is one durable copy.
         let only_copy = !volume.counts_own_writes();
-        let report = protocol == ReplicationProtocol::A && !without_data && !only_copy;
-        let write_ack = match protocol {
-            ReplicationProtocol::A => without_data || may_set_in_sync || only_copy,
-            ReplicationProtocol::B => may_set_in_sync || only_copy,
+        let until_written = match protocol {
+            // Nobody reports that a packet without data was sent, so its acknowledgement is waited for.
+            ReplicationProtocol::A => only_copy || io.op != AppOp::Write,
+            ReplicationProtocol::B => only_copy,
             ReplicationProtocol::C => true,
         };
+        let report = protocol == ReplicationProtocol::A && !until_written;
         if let Some(request) = self.app.get_mut(slot) {
-            request.until_written = protocol == ReplicationProtocol::C || without_data || only_copy;
+            request.until_written = until_written;
         }
         let flags = DataFlags::NONE
             .with(DataFlags::RW_SYNC, io.sync)
             .with(DataFlags::FUA, io.fua)
             .with(DataFlags::FLUSH, io.preflush)
             .with(DataFlags::MAY_SET_IN_SYNC, may_set_in_sync)
-            .with(DataFlags::SEND_WRITE_ACK, write_ack)
+            .with(DataFlags::SEND_WRITE_ACK, until_written || may_set_in_sync)
             .with(
                 DataFlags::SEND_RECEIVE_ACK,
-                protocol == ReplicationProtocol::B && !only_copy,
+                protocol == ReplicationProtocol::B && !until_written,
             );
         let (range, block_id) = (io.range, BlockId::from_u64(token));
         let (packet, payload) = match io.op {
